@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import NIOCore
+import NIOTestUtils
+import Testing
+
+@testable import FluxWire
+
+/// What a broken or hostile peer may send.
+@Suite struct HostileInputTests {
+  private func decode(_ hex: String, limit: Int = 1 << 20) throws -> Inbound? {
+    var decoder = FrameDecoder(expectsGreeting: false, maximumLength: limit)
+    var bytes = try #require(ByteBuffer(hex: hex))
+    return try decoder.decode(buffer: &bytes)
+  }
+
+  @Test(arguments: [
+    ("HTTP instead of Flux", "485454502f312e3120343030", WireError.Code.frame),
+    ("magic in network order", "ffee001200000001", .frame),
+    ("a frame of length 0", "1200eeff00000000", .frame),
+    ("a frame over the limit", "1200eeff7fffffff", .tooLong),
+    ("a body too short", "1200eeff00000001ff", .message),
+    ("wrong proto magic", "1200eeff00000015148f0108000000000000000000000000000000000000", .message),
+    ("wrong version", "1200eeff00000015148e0208000000000000000000000000000000000000", .message),
+    ("unknown type", "1200eeff00000015148e0103000000000000000000000000000000000000", .message),
+    ("a topic that is not there", "1200eeff00000015148e0101010000000000000000000000000000000000", .message),
+    ("bytes left over", "1200eeff0000001600148e0101000000000000000000000000000000000000", .message),
+    (
+      "a part longer than the frame", "1200eeff0000001aff7fffffff148e0101010000000000000000000000000000000000", .message
+    ),
+  ]) func refuses(_ name: String, _ hex: String, _ code: WireError.Code) throws {
+    #expect { try decode(hex) } throws: { ($0 as? WireError)?.code == code }
+  }
+
+  @Test func waitsForTheRestOfAFrame() throws {
+    let whole = VectorTests.frames[0].hex
+    for length in stride(from: 0, to: whole.count, by: 2) { #expect(try decode(String(whole.prefix(length))) == nil) }
+  }
+
+  @Test func refusesTooManyRoutes() throws {
+    var message = Message.request("a.b")
+    message.routes = (0..<65).map { "r\($0)" }
+    var bytes = ByteBuffer()
+    MessageCodec.encodeBody(message, into: &bytes)
+    #expect(throws: WireError.self) { try MessageCodec.decodeBody(bytes) }
+    message.routes = (0..<64).map { "r\($0)" }
+    bytes.clear()
+    MessageCodec.encodeBody(message, into: &bytes)
+    #expect(try MessageCodec.decodeBody(bytes) == message)
+  }
+
+  /// However the stream is cut, the same messages come out.
+  @Test func anyChunking() throws {
+    let pairs = try VectorTests.frames.map { frame in
+      (try #require(ByteBuffer(hex: frame.hex)), [Inbound.message(frame.expected)])
+    }
+    try ByteToMessageDecoderVerifier.verifyDecoder(inputOutputPairs: pairs) {
+      FrameDecoder(expectsGreeting: false)
+    }
+  }
+
+  @Test func greetingThenMessages() throws {
+    var decoder = FrameDecoder(expectsGreeting: true)
+    var bytes = try #require(ByteBuffer(hex: "00" + VectorTests.frames[1].hex))
+    #expect(try decoder.decode(buffer: &bytes) == .greeting(0))
+    #expect(try decoder.decode(buffer: &bytes) == .message(VectorTests.frames[1].expected))
+  }
+
+  @Test(arguments: ["{\"a\":1}", "[1]\0", "1\0", "{\"a\":\0", "\u{1}\0"]) func payloadsThatAreNotObjects(_ text: String)
+  {
+    var message = Message.request("a.b")
+    message.payload = ByteBuffer(string: text)
+    #expect { try message.json() } throws: { ($0 as? WireError)?.code == .payload }
+  }
+
+  /// Random bytes in a valid frame never do worse than throw; valid messages survive a round trip.
+  @Test func randomBodies() throws {
+    var random = SystemRandomNumberGenerator()
+    for _ in 0..<20_000 {
+      var bytes = ByteBuffer()
+      for _ in 0..<Int.random(in: 0...60, using: &random) {
+        bytes.writeInteger(UInt8.random(in: 0...255, using: &random))
+      }
+      bytes.writeBytes([
+        20, 0x8e, 1, [1, 2, 4, 8].randomElement(using: &random) ?? 1, UInt8.random(in: 0...255, using: &random),
+      ])
+      for _ in 0..<16 { bytes.writeInteger(UInt8.random(in: 0...255, using: &random)) }
+      guard let message = try? MessageCodec.decodeBody(bytes) else { continue }
+      var again = ByteBuffer()
+      MessageCodec.encodeBody(message, into: &again)
+      #expect(try MessageCodec.decodeBody(again) == message, "\(bytes.hex)")
+    }
+  }
+}
