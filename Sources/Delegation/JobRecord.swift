@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+public import FluxJob
+
+/// What the origin instance has on record of a job: all that an agent needs to know of it.
+public struct JobRecord: Hashable, Sendable {
+  /// The job's id at the origin.
+  public var id: JobID
+  /// Its owner.
+  public var userID: UInt32
+  /// Its urgency, 0 to 31.
+  public var urgency: Int
+  /// Its jobspec as submitted, environment included.
+  public var jobspec: Jobspec
+  /// Its eventlog up to now.
+  public var eventlog: [EventlogEntry]
+
+  /// A record from its parts.
+  public init(id: JobID, userID: UInt32, urgency: Int, jobspec: Jobspec, eventlog: [EventlogEntry]) {
+    self.id = id
+    self.userID = userID
+    self.urgency = urgency
+    self.jobspec = jobspec
+    self.eventlog = eventlog
+  }
+
+  /// When it was submitted, in seconds since the epoch; 0 when its eventlog does not say.
+  public var submitted: Double { eventlog.first { $0.name == "submit" }?.timestamp ?? 0 }
+}
+
+/// What is written into a remote job so that it can be found again: `attributes.user.delegate` of its jobspec.
+public struct Mark: Hashable, Sendable {
+  /// Where the origin instance is: host and URI.
+  public var origin: String
+  /// The job's id there.
+  public var id: JobID
+  /// When it was submitted there. Tells jobs of two instances apart that had the same URI one after the other.
+  public var submitted: Double
+  /// Which attempt this is, from 1.
+  public var attempt: Int
+
+  /// A mark from its parts.
+  public init(origin: String, id: JobID, submitted: Double, attempt: Int) {
+    self.origin = origin
+    self.id = id
+    self.submitted = submitted
+    self.attempt = attempt
+  }
+
+  /// The attribute that holds it.
+  public static let attribute = "attributes.user.delegate"
+
+  /// As in the jobspec.
+  public var json: JSON {
+    [
+      "origin": .string(origin), "id": .string(id.encoded(.f58plain)), "submitted": .double(submitted),
+      "attempt": .int(Int64(attempt)),
+    ]
+  }
+
+  /// The mark in a jobspec, or nil when it has none.
+  public init?(jobspec: JSON) {
+    guard let mark = jobspec.value(at: Self.attribute), let origin = mark["origin"]?.stringValue,
+      let text = mark["id"]?.stringValue, let id = try? JobID(parsing: text),
+      let submitted = mark["submitted"]?.doubleValue, let attempt = mark["attempt"]?.intValue
+    else { return nil }
+    self.init(origin: origin, id: id, submitted: submitted, attempt: Int(attempt))
+  }
+}
+
+/// Why a target could not be asked, or would not answer.
+public struct TargetFailure: Error, Hashable, Sendable, CustomStringConvertible {
+  /// What happened, in words for the job's owner.
+  public var message: String
+  /// Whether trying again soon may succeed without anybody changing something.
+  public var isTransient: Bool
+
+  /// A failure with its words.
+  public init(_ message: String, isTransient: Bool) {
+    self.message = message
+    self.isTransient = isTransient
+  }
+
+  /// The words.
+  public var description: String { message }
+}

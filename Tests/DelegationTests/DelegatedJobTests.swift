@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import Testing
+
+@testable import Delegation
+
+/// The state machine, driven by hand.
+@Suite struct DelegatedJobTests {
+  static let target = "local:///b"
+  static let remote = JobID(rawValue: 99)
+
+  private static func entry(_ name: String, _ context: JSONObject? = nil, at time: Double = 1) -> EventlogEntry {
+    EventlogEntry(timestamp: time, name: name, context: context)
+  }
+
+  private static let submit = entry("submit", ["userid": 0, "urgency": 20, "flags": 0, "version": 1])
+  private static let held = entry("dependency-add", ["description": "delegated"])
+  private static let validate = entry("validate")
+  private static let cancel = entry("exception", ["type": "cancel", "severity": 0, "note": ""])
+
+  private static func record(_ events: [EventlogEntry], dependency: String = target) throws -> JobRecord {
+    let jobspec = try Jobspec(
+      parsing: #"""
+        {"version":1,"resources":[{"type":"slot","count":1,"label":"task","with":[{"type":"core","count":1}]}],
+        "tasks":[{"command":["true"],"slot":"task","count":{"per_slot":1}}],
+        "attributes":{"system":{"duration":0,"environment":{"A":"b"},
+        "dependencies":[{"scheme":"afterok","value":"1"},{"scheme":"delegate","value":"\#(dependency)"}]}}}
+        """#)
+    return JobRecord(id: JobID(rawValue: 7), userID: 0, urgency: 20, jobspec: jobspec, eventlog: events)
+  }
+
+  private func new() -> DelegatedJob { DelegatedJob(id: JobID(rawValue: 7), origin: "host:local:///a") }
+
+  /// A machine that has just submitted.
+  private func submitting() throws -> DelegatedJob {
+    var job = new()
+    #expect(job.handle(.discovered(isNew: true)) == [])
+    #expect(job.handle(.origin(Self.held)) == [])
+    #expect(job.handle(.origin(Self.validate)) == [.read])
+    _ = job.handle(.read(try Self.record([Self.submit, Self.held, Self.validate])))
+    #expect(job.state == .submitting)
+    return job
+  }
+
+  @Test func handsOff() throws {
+    var job = new()
+    _ = job.handle(.discovered(isNew: true))
+    _ = job.handle(.origin(Self.validate))
+    let actions = job.handle(.read(try Self.record([Self.submit, Self.held, Self.validate])))
+    guard case .submit(let uri, let jobspec, let urgency) = try #require(actions.first) else {
+      Issue.record("\(actions)")
+      return
+    }
+    #expect(uri.description == Self.target)
+    #expect(urgency == 20)
+    #expect(jobspec.dependencies.isEmpty, "dependencies and the request do not travel")
+    #expect(jobspec.environment["A"] == "b", "the environment does")
+    #expect(
+      Mark(jobspec: jobspec.json) == Mark(origin: "host:local:///a", id: JobID(rawValue: 7), submitted: 1, attempt: 1))
+    #expect(job.handle(.accepted(Self.remote)) == [.post(name: "delegated", context: ["jobid": 99])])
+    #expect(
+      job.handle(.written) == [
+        .raise(
+          type: "DelegationSuccess", severity: 0,
+          note: "\(Self.target) has accepted the job as \(Self.remote)")
+      ])
+    #expect(job.handle(.written) == [.forget])
+    #expect(job.state == .ended)
+  }
+
+  @Test func waitsForOtherDependencies() throws {
+    var job = new()
+    _ = job.handle(.discovered(isNew: true))
+    _ = job.handle(.origin(Self.entry("dependency-add", ["description": "afterok=f1"])))
+    #expect(job.handle(.origin(Self.validate)) == [])
+    #expect(job.state == .waiting)
+    #expect(job.handle(.origin(Self.entry("dependency-remove", ["description": "afterok=f1"]))) == [.read])
+  }
+
+  /// A removal that overtakes the record which still shows the dependency must not be lost.
+  @Test func anEventMayOvertakeTheRecord() throws {
+    var job = new()
+    #expect(job.handle(.discovered(isNew: false)) == [.read])
+    _ = job.handle(.origin(Self.entry("dependency-remove", ["description": "afterok=f1"])))
+    let added = Self.entry("dependency-add", ["description": "afterok=f1"])
+    let actions = job.handle(.read(try Self.record([Self.submit, added, Self.validate])))
+    #expect(job.state == .looking, "\(actions)")
+  }
+
+  @Test func aRejectionCarriesTheTargetsWords() throws {
+    var job = try submitting()
+    let actions = job.handle(.rejected("no such queue"))
+    #expect(
+      actions == [
+        .raise(
+          type: "DelegationFailure", severity: 0, note: "\(Self.target): the target rejects the job: no such queue")
+      ])
+    #expect(job.handle(.written) == [.forget])
+  }
+
+  // MARK: After a crash
+
+  @Test func aJobOfAnEarlierAgentIsLookedForFirst() throws {
+    var job = new()
+    #expect(job.handle(.discovered(isNew: false)) == [.read])
+    let actions = job.handle(.read(try Self.record([Self.submit, Self.held, Self.validate])))
+    guard case .look = actions.first else {
+      Issue.record("\(actions)")
+      return
+    }
+    #expect(job.handle(.found(Self.remote)) == [.post(name: "delegated", context: ["jobid": 99])])
+  }
+
+  @Test func aJobThatIsNotThereIsSubmitted() throws {
+    var job = new()
+    _ = job.handle(.discovered(isNew: false))
+    _ = job.handle(.read(try Self.record([Self.submit, Self.held, Self.validate])))
+    _ = job.handle(.found(nil))
+    #expect(job.state == .submitting)
+  }
+
+  @Test func aRecordedDelegationIsOnlyConcluded() throws {
+    var job = new()
+    _ = job.handle(.discovered(isNew: false))
+    let delegated = Self.entry("delegated", ["jobid": 99])
+    let actions = job.handle(.read(try Self.record([Self.submit, Self.held, Self.validate, delegated])))
+    guard case .raise("DelegationSuccess", 0, _) = actions.first else {
+      Issue.record("\(actions)")
+      return
+    }
+  }
+
+  @Test func aLostAnswerIsLookedForAndNeverSentAgainBlindly() throws {
+    var job = try submitting()
+    #expect(job.handle(.unanswered(TargetFailure("lost", isTransient: true))) == [.pause(1)])
+    let actions = job.handle(.timer)
+    guard case .look = actions.first else {
+      Issue.record("\(actions)")
+      return
+    }
+    // As long as the target cannot be asked the job is held, with the reason, for ever.
+    for _ in 0..<100 {
+      let pause = job.handle(.unreachable(TargetFailure("down", isTransient: false)))
+      guard case .pause(let seconds) = pause.first, seconds <= 60 else {
+        Issue.record("\(pause)")
+        return
+      }
+      #expect(job.reason == "down")
+      _ = job.handle(.timer)
+    }
+    #expect(job.state == .looking)
+  }
+
+  // MARK: Targets that cannot be reached
+
+  @Test func aPermanentFailureEndsTheJobAtOnce() throws {
+    var job = try submitting()
+    #expect(
+      job.handle(.unreachable(TargetFailure("no socket", isTransient: false))) == [
+        .raise(type: "DelegationFailure", severity: 0, note: "no socket")
+      ])
+  }
+
+  @Test func aPassingFailureIsTriedThreeTimes() throws {
+    var job = try submitting()
+    let failure = DelegatedJob.Event.unreachable(TargetFailure("silent", isTransient: true))
+    #expect(job.handle(failure) == [.pause(1)])
+    _ = job.handle(.timer)
+    #expect(job.handle(failure) == [.pause(2)])
+    _ = job.handle(.timer)
+    #expect(job.handle(failure) == [.raise(type: "DelegationFailure", severity: 0, note: "silent")])
+  }
+
+  // MARK: The owner cancels
+
+  @Test func cancelledBeforeAnythingWasSent() throws {
+    var job = new()
+    _ = job.handle(.discovered(isNew: true))
+    #expect(job.handle(.origin(Self.cancel)) == [.forget])
+  }
+
+  @Test func cancelledWhileTheTargetAnswers() throws {
+    var job = try submitting()
+    #expect(job.handle(.origin(Self.cancel)) == [])
+    #expect(job.handle(.gone) == [])
+    let actions = job.handle(.accepted(Self.remote))
+    guard case .cancel(_, Self.remote, _) = actions.first else {
+      Issue.record("\(actions)")
+      return
+    }
+    // The target cannot be reached just now: the copy is cancelled when it can.
+    #expect(job.handle(.unreachable(TargetFailure("down", isTransient: true))) == [.pause(1)])
+    guard case .cancel = job.handle(.timer).first else {
+      Issue.record("no second try")
+      return
+    }
+    #expect(job.handle(.cancelled) == [.forget])
+  }
+
+  @Test func cancelledWhileItIsRecorded() throws {
+    var job = try submitting()
+    _ = job.handle(.accepted(Self.remote))
+    _ = job.handle(.origin(Self.cancel))
+    guard case .cancel = job.handle(.unwritten("job is inactive")).first else {
+      Issue.record("the copy is left running")
+      return
+    }
+  }
+
+  @Test func cancelledAndTheAnswerLost() throws {
+    var job = try submitting()
+    _ = job.handle(.origin(Self.cancel))
+    _ = job.handle(.unanswered(TargetFailure("lost", isTransient: true)))
+    _ = job.handle(.gone)
+    _ = job.handle(.timer)
+    #expect(job.state == .looking)
+    #expect(job.handle(.found(nil)) == [.forget])
+  }
+
+  // MARK: Events that do not fit
+
+  @Test func lateAnswersChangeNothing() throws {
+    var job = try submitting()
+    let before = job.state
+    for event in [DelegatedJob.Event.found(nil), .written, .cancelled, .unreadable("x", isGone: true), .timer] {
+      for action in job.handle(event) {
+        guard case .complain = action else {
+          Issue.record("\(event) led to \(action)")
+          return
+        }
+      }
+      #expect(job.state == before)
+    }
+  }
+
+  @Test func aRecordThatCannotBeReadIsReadAgain() throws {
+    var job = new()
+    _ = job.handle(.discovered(isNew: false))
+    #expect(job.handle(.unreadable("busy", isGone: false)) == [.pause(1)])
+    #expect(job.handle(.timer) == [.read])
+    #expect(job.handle(.unreadable("unknown job id", isGone: true)) == [.forget])
+  }
+}
