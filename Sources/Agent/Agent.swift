@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+public import Delegation
+public import FluxConnection
+public import FluxJob
+public import Logging
+import FluxWire
+import Targets
+
+/// The process that does the work: it carries out what the jobs' state machines say.
+///
+/// It attaches to the plugin through the origin instance, is told of delegated jobs, and ends when the plugin ends the stream or
+/// the origin goes away. It keeps nothing on disk: a new agent finds everything in the jobs' eventlogs and on the targets.
+public struct Agent: Sendable {
+  /// How an agent works.
+  public struct Configuration: Sendable {
+    /// The origin instance.
+    public var origin: FluxURI
+    /// How connections to targets are made.
+    public var connection: FluxConnection.Configuration
+    /// The limits of each job's machine.
+    public var limits: DelegatedJob.Limits
+    /// How long a new target may take to answer its first question. Default 10 s.
+    public var probeTimeout: Duration
+
+    /// The defaults, for an origin: nobody can be asked for passwords.
+    public init(origin: FluxURI) {
+      self.origin = origin
+      connection = FluxConnection.Configuration()
+      connection.isInteractive = false
+      limits = DelegatedJob.Limits()
+      probeTimeout = .seconds(10)
+    }
+  }
+
+  /// What reaches the jobs' machines.
+  enum Input: Sendable {
+    case job(JobID, DelegatedJob.Event)
+  }
+
+  private let configuration: Configuration
+  private let logger: Logger
+
+  /// An agent; ``run()`` starts it.
+  public init(_ configuration: Configuration, logger: Logger) {
+    self.configuration = configuration
+    self.logger = logger
+  }
+
+  /// Serves the origin until the plugin is removed or the origin has gone.
+  ///
+  /// - Throws: ``FluxConnection/ConnectionError`` or ``FluxWire/RPCError`` when it cannot attach.
+  public func run() async throws {
+    let configuration = configuration
+    let logger = logger
+    try await FluxConnection.withConnection(to: configuration.origin, logger: logger) { origin in
+      let log = OriginLog(origin, fallback: logger)
+      let name = try await Self.name(of: origin)
+      let user = try await Self.owner(of: origin)
+      let pool = TargetPool(
+        configuration: configuration.connection, probeTimeout: configuration.probeTimeout, userID: user, log: log)
+      let (inputs, sink) = AsyncStream<Input>.makeStream()
+      let worker = Worker(origin: origin, pool: pool, log: log, sink: sink)
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { await log.run() }
+        group.addTask { await pool.run() }
+        group.addTask { await Self.drive(inputs, worker, name: name, limits: configuration.limits, log: log) }
+        // The stream's end is the agent's.
+        group.addTask { try await Self.attach(origin, sink, log) }
+        defer { group.cancelAll() }
+        for try await _ in group { break }
+      }
+    }
+  }
+
+  /// Where the origin is, for marks: unique among instances that exist at the same time.
+  private static func name(of origin: FluxConnection) async throws -> String {
+    let uri = try await origin.rpc("attr.get", ["name": "local-uri"])["value"]?.stringValue ?? origin.peer
+    let host = try? await origin.rpc("attr.get", ["name": "hostname"])["value"]?.stringValue
+    return "\(host ?? "localhost"):\(uri)"
+  }
+
+  private static func owner(of origin: FluxConnection) async throws -> UInt32 {
+    let text = try await origin.rpc("attr.get", ["name": "security.owner"])["value"]?.stringValue ?? ""
+    guard let user = UInt32(text) else {
+      throw ConnectionError(.notFlux, "\(origin.peer): the attribute security.owner is '\(text)', not a user id")
+    }
+    return user
+  }
+
+  // MARK: The plugin's stream
+
+  private static func attach(_ origin: FluxConnection, _ sink: AsyncStream<Input>.Continuation, _ log: OriginLog)
+    async throws
+  {
+    var isReady = false
+    for try await message in await origin.stream("job-manager.delegate.attach", [:]) {
+      guard let told = try? message.json(), let type = told["type"]?.stringValue else { continue }
+      if type == "ready" {
+        isReady = true
+        log.debug("attached")
+        continue
+      }
+      guard let id = JobID(told["id"]) else { continue }
+      switch type {
+      case "job": sink.yield(.job(id, .discovered(isNew: isReady)))
+      case "gone": sink.yield(.job(id, .gone))
+      case "event":
+        if let json = told["entry"], let entry = try? EventlogEntry(json) { sink.yield(.job(id, .origin(entry))) }
+      default: log.warning("the plugin says '\(type)', which this agent does not know: are they of the same version?")
+      }
+    }
+  }
+
+  // MARK: The machines
+
+  /// Feeds inputs to the machines, one at a time, and has their actions carried out side by side.
+  private static func drive(
+    _ inputs: AsyncStream<Input>, _ worker: Worker, name: String, limits: DelegatedJob.Limits, log: OriginLog
+  ) async {
+    var jobs: [JobID: DelegatedJob] = [:]
+    await withDiscardingTaskGroup { group in
+      for await input in inputs {
+        guard case .job(let id, let event) = input else { continue }
+        if case .discovered = event, jobs[id] == nil { jobs[id] = DelegatedJob(id: id, origin: name, limits: limits) }
+        for action in jobs[id]?.handle(event) ?? [] {
+          switch action {
+          case .forget: jobs[id] = nil
+          case .complain(let words): log.error(words)
+          default:
+            if case .pausing = jobs[id]?.state, let reason = jobs[id]?.reason { log.warning("\(id): \(reason)") }
+            group.addTask { await worker.perform(action, for: id) }
+          }
+        }
+      }
+      group.cancelAll()
+    }
+  }
+}

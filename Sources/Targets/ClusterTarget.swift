@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+public import Delegation
+public import FluxJob
+
+/// A cluster that jobs can be sent to. One driver a kind of cluster.
+///
+/// Every method throws ``Delegation/TargetFailure`` when the cluster could not be asked.
+public protocol ClusterTarget: Sendable {
+  /// Submits a job.
+  ///
+  /// - Returns: what became of it. Only `.unanswered` leaves open whether the cluster has it.
+  func submit(_ jobspec: Jobspec, urgency: Int) async -> SubmissionOutcome
+
+  /// Looks for a job with a mark.
+  ///
+  /// - Returns: its id, or nil when the cluster has no such job.
+  func find(_ mark: Mark, like record: JobRecord) async throws(TargetFailure) -> JobID?
+
+  /// Cancels a job. A job that has ended, or is not there, is fine.
+  func cancel(_ id: JobID, note: String) async throws(TargetFailure)
+}
+
+/// What became of a submission.
+public enum SubmissionOutcome: Hashable, Sendable {
+  /// The cluster has it under this id.
+  case accepted(JobID)
+  /// The cluster will not have it, in its words.
+  case rejected(String)
+  /// The cluster could not be asked; nothing was sent.
+  case unreachable(TargetFailure)
+  /// It was sent, and no answer came.
+  case unanswered(TargetFailure)
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+public import Delegation
+public import FluxConnection
+public import FluxJob
+import FluxWire
+
+/// A Flux instance as a target, over one connection that all its jobs share.
+public struct FluxTarget: ClusterTarget {
+  /// How far the clocks of origin and target may differ when a job is looked for, in seconds: an hour.
+  public static let clockTolerance = 3600.0
+  /// How many jobs are asked for their jobspec at once when one is looked for.
+  private static let searchWidth = 64
+
+  private let connection: FluxConnection
+  private let userID: UInt32
+
+  /// A target on an open connection, for jobs of a user.
+  public init(_ connection: FluxConnection, userID: UInt32) {
+    self.connection = connection
+    self.userID = userID
+  }
+
+  /// Makes sure that a live Flux instance is at the other end, before anything is sent to it.
+  ///
+  /// - Throws: ``Delegation/TargetFailure``.
+  public static func probe(_ connection: FluxConnection, within limit: Duration) async throws(TargetFailure) {
+    do {
+      let answer = try await connection.rpc("attr.get", ["name": "version"], timeout: limit)
+      guard answer["value"]?.stringValue != nil else {
+        throw ConnectionError(.notFlux, "\(connection.peer): does not say which version of Flux it is")
+      }
+    } catch { throw failure(error, connection.peer) }
+  }
+
+  /// What an error of a connection means for a job.
+  public static func failure(_ error: any Error, _ peer: String) -> TargetFailure {
+    switch error {
+    case let error as TargetFailure: error
+    case let error as ConnectionError: TargetFailure(error.message, isTransient: error.isTransient)
+    case let error as RPCError:
+      TargetFailure("\(peer): \(error.topic): \(error)", isTransient: error.errnum != Errnum.notImplemented.rawValue)
+    case is CancellationError: TargetFailure("\(peer): the agent stops", isTransient: true)
+    default: TargetFailure("\(peer): \(error)", isTransient: true)
+    }
+  }
+
+  /// `job-ingest.submit`.
+  public func submit(_ jobspec: Jobspec, urgency: Int) async -> SubmissionOutcome {
+    let signed = SignedJobspec(userID: userID, jobspec: jobspec.json.text)
+    let request: JSON = ["J": .string(signed.text), "urgency": .int(Int64(urgency)), "flags": 0]
+    do {
+      let answer = try await connection.rpc("job-ingest.submit", request)
+      guard let id = JobID(answer["id"]) else {
+        return .unanswered(TargetFailure("\(connection.peer): accepted the job and named no id", isTransient: true))
+      }
+      return .accepted(id)
+    } catch let error as RPCError {
+      return .rejected(error.description)
+    } catch {
+      return .unanswered(Self.failure(error, connection.peer))
+    }
+  }
+
+  /// Searches the jobs of this user with the same name that are not older than the job itself, less ``clockTolerance``.
+  public func find(_ mark: Mark, like record: JobRecord) async throws(TargetFailure) -> JobID? {
+    let constraint: JSON = [
+      "and": [
+        ["userid": [.int(Int64(userID))]], ["name": [.string(record.jobspec.name)]],
+        ["t_submit": [.string(">=\(max(0, mark.submitted - Self.clockTolerance))")]],
+      ]
+    ]
+    do {
+      var candidates: [JobID] = []
+      let request: JSON = ["max_entries": 0, "attrs": ["t_submit"], "since": 0.0, "constraint": constraint]
+      for try await response in await connection.stream("job-list.list", request) {
+        candidates += (try response.json()?["jobs"]?.arrayValue ?? []).compactMap { JobID($0["id"]) }
+      }
+      return try await search(candidates, mark)
+    } catch { throw Self.failure(error, connection.peer) }
+  }
+
+  private func search(_ candidates: [JobID], _ mark: Mark) async throws -> JobID? {
+    var rest = candidates[...]
+    while !rest.isEmpty {
+      let found = try await withThrowingTaskGroup(of: JobID?.self) { group in
+        for id in rest.prefix(Self.searchWidth) { group.addTask { try await has(mark, id) ? id : nil } }
+        return try await group.reduce(nil) { $0 ?? $1 }
+      }
+      if let found { return found }
+      rest = rest.dropFirst(Self.searchWidth)
+    }
+    return nil
+  }
+
+  private func has(_ mark: Mark, _ id: JobID) async throws -> Bool {
+    do {
+      let answer = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["jobspec"], "flags": 0])
+      guard let text = answer["jobspec"]?.stringValue, let jobspec = try? JSON(parsing: text) else { return false }
+      return Mark(jobspec: jobspec) == mark
+    } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
+      return false
+    }
+  }
+
+  /// `job-manager.raise` with type `cancel`.
+  public func cancel(_ id: JobID, note: String) async throws(TargetFailure) {
+    let request: JSON = ["id": id.json, "type": "cancel", "severity": 0, "note": .string(note)]
+    do { try await connection.rpc("job-manager.raise", request) } catch let error as RPCError
+      where error.errnum == Errnum.noEntry.rawValue
+    {
+      return
+    } catch { throw Self.failure(error, connection.peer) }
+  }
+}
