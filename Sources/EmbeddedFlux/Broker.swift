@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import FluxWire
+import Glibc
+import Logging
+import NIOCore
+
+/// The message router of an embedded instance: clients, services, events. Lives on one event loop.
+///
+/// It answers as Flux's broker does: an unknown service with ENOSYS and its words, requests for another rank with EHOSTUNREACH, and
+/// every response goes back along the request's routes.
+final class Broker {
+  /// Where messages for a client go.
+  typealias Sink = (Message) -> Void
+
+  private struct Client {
+    var send: Sink
+    var userID: UInt32
+    var subscriptions: [String: Int] = [:]
+  }
+
+  /// The most clients at once.
+  static let maximumClients = 4096
+  /// The owner's roles on a local connection (RFC 12): owner and local.
+  static let ownerRoles: UInt32 = 5
+
+  let loop: any EventLoop
+  let logger: Logger
+  let owner: UInt32
+  private var clients: [String: Client] = [:]
+  private var services: [String: any Service] = [:]
+  private var eventSequence: UInt32 = 0
+  private var nextClient: UInt64 = 0
+  private let clientPrefix: String
+
+  init(loop: any EventLoop, logger: Logger) {
+    self.loop = loop
+    self.logger = logger
+    owner = getuid()
+    clientPrefix = String(UInt64.random(in: .min ... .max), radix: 16)
+  }
+
+  /// Seconds since the epoch.
+  func now() -> Double {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+  }
+
+  /// Runs something later on the loop, after what is under way.
+  func later(_ work: @escaping () -> Void) {
+    let box = NIOLoopBound(work, eventLoop: loop)
+    loop.execute { box.value() }
+  }
+
+  /// Runs something after a time in seconds.
+  func after(_ seconds: Double, _ work: @escaping () -> Void) -> Scheduled<Void> {
+    let box = NIOLoopBound(work, eventLoop: loop)
+    let nanoseconds = Int64(min(max(seconds, 0), 1e9) * 1e9)
+    return loop.scheduleTask(in: .nanoseconds(nanoseconds)) { box.value() }
+  }
+
+  // MARK: Clients
+
+  var clientCount: Int { clients.count }
+
+  /// A client has connected. Returns its id, or nil when there are too many.
+  func addClient(userID: UInt32, _ send: @escaping Sink) -> String? {
+    guard clients.count < Self.maximumClients else { return nil }
+    nextClient += 1
+    let id = "\(clientPrefix)-\(nextClient)"
+    clients[id] = Client(send: send, userID: userID)
+    return id
+  }
+
+  func removeClient(_ id: String) {
+    guard clients.removeValue(forKey: id) != nil else { return }
+    for service in distinctServices { service.disconnect(.client(id)) }
+  }
+
+  private var distinctServices: [any Service] {
+    var seen: Set<ObjectIdentifier> = []
+    return services.values.filter { seen.insert(ObjectIdentifier($0)).inserted }
+  }
+
+  /// A message has come from a client.
+  func receive(_ message: Message, from id: String) {
+    guard let client = clients[id] else { return }
+    var message = message
+    // The owner may speak for others (RFC 12); everybody who may connect is the owner here.
+    if message.userID == Message.unknownUser { message.userID = client.userID }
+    if message.roleMask == 0 { message.roleMask = Self.ownerRoles }
+    switch message.kind {
+    case .request: route(message, from: id)
+    case .event: publish(message)
+    case .response, .control: break
+    }
+  }
+
+  private func route(_ message: Message, from id: String) {
+    var message = message
+    message.routes = [id] + (message.routes ?? [])
+    guard message.topic != nil else { return }
+    let isInvalid = message.options.contains(.noResponse) && message.options.contains(.streaming)
+    guard !isInvalid else { return }
+    dispatch(message)
+  }
+
+  private func dispatch(_ message: Message) {
+    let topic = message.topic ?? ""
+    guard message.detail == Message.anyNode || (message.detail == 0 && !message.options.contains(.upstream)) else {
+      return respond(to: message, errnum: .hostUnreachable)
+    }
+    if topic.hasSuffix(".disconnect") {
+      if let service = services[String(message.service ?? "")] { service.disconnect(.sender(message.routes ?? [])) }
+      // A plugin's service hears of it as well.
+      if message.service != "job-manager" { return }
+    }
+    guard let service = services[String(message.service ?? "")] else {
+      return respond(to: message, errnum: .notImplemented, text: "No service matching \(topic) is registered")
+    }
+    let payload: JSON
+    do { payload = try message.json() ?? [:] } catch {
+      return respond(to: message, errnum: .protocolError)
+    }
+    do throws(ServiceError) { try service.handle(Request(message: message, payload: payload)) } catch {
+      respond(to: message, errnum: error.errnum, text: error.text)
+    }
+  }
+
+  // MARK: Services
+
+  func register(_ name: String, _ service: any Service) { services[name] = service }
+
+  func unregister(_ name: String) { services[name] = nil }
+
+  /// The error for a method that a service does not have.
+  static func unknownMethod(_ request: Request) -> ServiceError {
+    ServiceError(.notImplemented, "Unknown service method '\(request.topic)'")
+  }
+
+  /// Answers with success.
+  func respond(_ request: Request, _ payload: JSON? = nil) {
+    send(Message.response(to: request.message, payload: payload.map(Message.payload(of:))))
+  }
+
+  /// Answers with bytes that are not JSON.
+  func respond(_ request: Request, raw text: String) {
+    send(Message.response(to: request.message, payload: ByteBuffer(string: text)))
+  }
+
+  /// Answers with an error; ends a stream.
+  func respond(_ request: Request, errnum: Errnum, text: String? = nil) {
+    respond(to: request.message, errnum: errnum, text: text)
+  }
+
+  private func respond(to message: Message, errnum: Errnum, text: String? = nil) {
+    let payload = text.map { ByteBuffer(bytes: Array($0.utf8) + [0]) }
+    send(Message.response(to: message, errnum: errnum.rawValue, payload: payload), to: message)
+  }
+
+  func respond(to message: Message, payload: ByteBuffer?) {
+    send(Message.response(to: message, payload: payload), to: message)
+  }
+
+  func respond(to message: Message, error: Errnum, text: String?) { respond(to: message, errnum: error, text: text) }
+
+  private func send(_ response: Message, to request: Message) {
+    guard !request.options.contains(.noResponse) else { return }
+    send(response)
+  }
+
+  private func send(_ response: Message) {
+    guard var routes = response.routes, let first = routes.first, let client = clients[first] else { return }
+    routes.removeFirst()
+    var response = response
+    response.routes = routes
+    client.send(response)
+  }
+
+  // MARK: Events
+
+  func subscribe(_ client: String, _ prefix: String) { clients[client]?.subscriptions[prefix, default: 0] += 1 }
+
+  func unsubscribe(_ client: String, _ prefix: String) -> Bool {
+    guard let count = clients[client]?.subscriptions[prefix] else { return false }
+    clients[client]?.subscriptions[prefix] = count > 1 ? count - 1 : nil
+    return true
+  }
+
+  /// Sends an event to its subscribers. Returns its sequence number.
+  @discardableResult
+  func publish(_ event: Message) -> UInt32 {
+    eventSequence &+= 1
+    var event = event
+    event.detail = eventSequence
+    event.routes = event.routes ?? []
+    let topic = event.topic ?? ""
+    for client in clients.values where client.subscriptions.keys.contains(where: topic.hasPrefix) { client.send(event) }
+    return eventSequence
+  }
+
+  func publish(_ topic: String, _ payload: JSON) {
+    publish(
+      Message(
+        kind: .event, userID: owner, roleMask: Self.ownerRoles, topic: topic, payload: Message.payload(of: payload)))
+  }
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import FluxWire
+import NIOCore
+
+/// `attr.get` and `attr.list`: what `flux getattr` shows.
+final class AttributeService: Service {
+  private unowned let broker: Broker
+  private let attributes: [String: String]
+
+  init(_ broker: Broker, _ attributes: [String: String]) {
+    self.broker = broker
+    self.attributes = attributes
+  }
+
+  func handle(_ request: Request) throws(ServiceError) {
+    switch request.method {
+    case "get":
+      guard let value = attributes[try request.string("name")] else { throw ServiceError(.noEntry) }
+      broker.respond(request, ["value": .string(value), "flags": 1])
+    case "list": broker.respond(request, ["names": .array(attributes.keys.sorted().map { .string($0) })])
+    default: throw Broker.unknownMethod(request)
+    }
+  }
+}
+
+/// `config.get`, `config.load`: the instance's configuration as one JSON object.
+final class ConfigService: Service {
+  private unowned let broker: Broker
+  private(set) var configuration: JSON
+  /// Asks whether a configuration is acceptable; the text is why not.
+  var check: (JSON) -> String? = { _ in nil }
+
+  init(_ broker: Broker, _ configuration: JSON = [:]) {
+    self.broker = broker
+    self.configuration = configuration
+  }
+
+  func handle(_ request: Request) throws(ServiceError) {
+    switch request.method {
+    case "get": broker.respond(request, configuration)
+    case "load":
+      if let objection = check(request.payload) { throw ServiceError(.invalid, objection) }
+      configuration = request.payload
+      broker.respond(request)
+    default: throw Broker.unknownMethod(request)
+    }
+  }
+}
+
+/// `event.subscribe`, `event.unsubscribe`, `event.publish`.
+final class EventService: Service {
+  private unowned let broker: Broker
+
+  init(_ broker: Broker) { self.broker = broker }
+
+  func handle(_ request: Request) throws(ServiceError) {
+    let topic = try request.string("topic")
+    switch request.method {
+    case "subscribe":
+      broker.subscribe(request.sender.first ?? "", topic)
+      broker.respond(request)
+    case "unsubscribe":
+      guard broker.unsubscribe(request.sender.first ?? "", topic) else { throw ServiceError(.noEntry) }
+      broker.respond(request)
+    case "publish":
+      var payload: ByteBuffer?
+      if let text = request.payload["payload"]?.stringValue {
+        guard let bytes = try? Base64.decode(text) else { throw .malformed(request.topic, "payload") }
+        payload = ByteBuffer(bytes: bytes)
+      }
+      let event = Message(
+        kind: .event, userID: request.userID, roleMask: request.message.roleMask, topic: topic, payload: payload)
+      broker.respond(request, ["seq": .int(Int64(broker.publish(event)))])
+    default: throw Broker.unknownMethod(request)
+    }
+  }
+}
+
+/// `log.append`, `log.dmesg`: the instance's log, its newest 1024 lines in memory.
+final class LogService: Service {
+  /// How many lines are kept.
+  static let capacity = 1024
+  private unowned let broker: Broker
+  private var lines: [String] = []
+  private var followers = StreamSet<Void>()
+
+  init(_ broker: Broker) { self.broker = broker }
+
+  func handle(_ request: Request) throws(ServiceError) {
+    switch request.method {
+    case "append": append(line: request.message.text ?? "")
+    case "dmesg":
+      guard request.isStreaming else { throw ServiceError(.protocolError) }
+      if request.payload["nobacklog"]?.boolValue != true {
+        for line in lines { broker.respond(request, raw: line) }
+      }
+      guard request.payload["follow"]?.boolValue == true else { throw ServiceError(.noData) }
+      _ = followers.add(request, ())
+    case "clear":
+      lines.removeAll()
+      broker.respond(request)
+    case "cancel":
+      if let number = followers.find(cancelledBy: request), let stream = followers.remove(number) {
+        broker.respond(stream, errnum: .noData)
+      }
+    default: throw Broker.unknownMethod(request)
+    }
+  }
+
+  /// Adds a line, an RFC 5424 message as Flux's are.
+  func append(line: String) {
+    if lines.count >= Self.capacity { lines.removeFirst(lines.count - Self.capacity + 1) }
+    lines.append(line)
+    for (request, _) in followers.streams.values { broker.respond(request, raw: line) }
+  }
+
+  /// Adds a line of the instance's own. Flux writes the severity into the upper bits of an RFC 5424 priority, not the lower.
+  func append(level: Int, _ module: String, _ text: String) {
+    append(line: "<\(level << 3 | 1)>1 \(Timestamp.iso(broker.now())) 0 \(module) - - - \(text)")
+  }
+
+  func disconnect(_ departure: Departure) { followers.drop(departure) }
+}

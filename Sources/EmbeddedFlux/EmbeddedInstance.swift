@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+public import FluxConnection
+public import FluxJob
+public import Logging
+import FluxWire
+import Glibc
+import NIOCore
+import NIOPosix
+
+/// A Flux-compatible instance inside this process: virtual nodes of this machine, and jobs that really run.
+///
+/// ```swift
+/// try await EmbeddedInstance.withInstance(.init(name: "b", nodes: 2, coresPerNode: 4), logger: logger) { instance in
+///   try await FluxConnection.withConnection(to: instance.uri, logger: logger) { connection in
+///     print(try await connection.rpc("resource.sched-status", node: 0))
+///   }
+/// }
+/// ```
+public final class EmbeddedInstance: Sendable {
+  /// What an instance has.
+  public struct Configuration: Sendable {
+    /// Its name: the first part of its nodes' host names, when these can be set. Letters, digits and `-`.
+    public var name: String
+    /// How many virtual nodes. 1 to 65536.
+    public var nodes: Int
+    /// How many cores a node has. 1 to 4096. They are counted, not bound: a machine of 2 cores can play a cluster of 1000.
+    public var coresPerNode: Int
+    /// How many GPUs a node has. 0 to 64.
+    public var gpusPerNode: Int
+    /// Properties of nodes (RFC 20): a name and the ranks that have it.
+    public var properties: [String: IDSet]
+    /// Where its socket is made; nil is a new directory under `TMPDIR` or `/tmp`, which is removed at the end.
+    public var socketPath: String?
+    /// Its configuration object, as `config.get` shows it.
+    public var settings: JSON
+
+    /// A configuration; cores default to the machine's.
+    public init(
+      name: String = "node", nodes: Int = 1, coresPerNode: Int? = nil, gpusPerNode: Int = 0,
+      properties: [String: IDSet] = [:], socketPath: String? = nil, settings: JSON = [:]
+    ) {
+      self.name = name
+      self.nodes = nodes
+      self.coresPerNode = coresPerNode ?? max(1, Int(sysconf(CInt(_SC_NPROCESSORS_ONLN))))
+      self.gpusPerNode = gpusPerNode
+      self.properties = properties
+      self.socketPath = socketPath
+      self.settings = settings
+    }
+  }
+
+  /// Why an instance could not be started.
+  public struct StartError: Error, CustomStringConvertible, Sendable {
+    /// The stable name of this error.
+    public static let code = "instance-start"
+    /// What was wrong and what to do.
+    public let description: String
+
+    init(_ description: String) { self.description = description }
+  }
+
+  /// The version that the instance reports: that of the Flux whose protocol it speaks. `flux proxy` insists on its own.
+  public static let version = "0.88.0"
+
+  /// Its socket.
+  public let uri: FluxURI
+  private let core: NIOLoopBound<InstanceCore>
+  private let loop: any EventLoop
+
+  private init(uri: FluxURI, core: NIOLoopBound<InstanceCore>, loop: any EventLoop) {
+    self.uri = uri
+    self.core = core
+    self.loop = loop
+  }
+
+  /// Starts an instance, runs `body`, and stops the instance with everything that runs in it.
+  ///
+  /// - Throws: ``StartError``, or what `body` throws.
+  public static func withInstance<Result: Sendable>(
+    _ configuration: Configuration, logger: Logger, _ body: @Sendable (EmbeddedInstance) async throws -> Result
+  ) async throws -> Result {
+    try validate(configuration)
+    signal(SIGPIPE, SIG_IGN)
+    let directory = try RunDirectory(socketPath: configuration.socketPath)
+    defer { directory.remove() }
+    let loop = MultiThreadedEventLoopGroup.singleton.next()
+    let reactor = try ProcessReactor(loop)
+    let path = directory.socketPath
+    let uri = FluxURI(local: path)
+    let core = try await loop.submit {
+      let core = try InstanceCore(configuration, uri: uri, runDirectory: directory.path, loop, reactor, logger)
+      return NIOLoopBound(core, eventLoop: loop)
+    }.get()
+    let server: any Channel
+    do { server = try await listen(path, core, loop) } catch {
+      try? await reactor.stop()
+      throw StartError("cannot listen on \(path): \(error)")
+    }
+    chmod(path, 0o777)
+    let instance = EmbeddedInstance(uri: uri, core: core, loop: loop)
+    let outcome: Swift.Result<Result, any Error>
+    do { outcome = .success(try await body(instance)) } catch { outcome = .failure(error) }
+    await instance.stop()
+    try? await server.close()
+    try? await reactor.stop()
+    return try outcome.get()
+  }
+
+  private static func listen(
+    _ path: String, _ core: NIOLoopBound<InstanceCore>, _ loop: any EventLoop
+  ) async throws -> any Channel {
+    try await ServerBootstrap(group: loop)
+      .serverChannelOption(.backlog, value: 512)
+      .childChannelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try ServerHandler.install(on: channel, core) }
+      }
+      .bind(unixDomainSocketPath: path, cleanupExistingSocketFile: false).get()
+  }
+
+  private static func validate(_ configuration: Configuration) throws {
+    let name = configuration.name
+    let isNameGood =
+      !name.isEmpty && name.utf8.count <= 48 && name.first != "-"
+      && name.utf8.allSatisfy {
+        ("a"..."z").contains(Character(UnicodeScalar($0))) || ("A"..."Z").contains(Character(UnicodeScalar($0)))
+          || ("0"..."9").contains(Character(UnicodeScalar($0))) || $0 == UInt8(ascii: "-")
+      }
+    guard isNameGood else { throw StartError("the name '\(name)' is not 1 to 48 letters, digits and '-'") }
+    guard (1...65536).contains(configuration.nodes) else { throw StartError("the number of nodes is 1 to 65536") }
+    guard (1...4096).contains(configuration.coresPerNode) else { throw StartError("the cores of a node are 1 to 4096") }
+    guard (0...64).contains(configuration.gpusPerNode) else { throw StartError("the GPUs of a node are 0 to 64") }
+  }
+
+  /// The in-process twin of a client's socket: a connection to this instance without a path.
+  public func connect(logger: Logger) async throws -> FluxConnection {
+    var pair: [CInt] = [-1, -1]
+    guard socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &pair) == 0 else {
+      throw StartError("cannot make a socket pair: \(lastError())")
+    }
+    let core = core
+    let near = pair[0]
+    _ = try await ClientBootstrap(group: loop)
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try ServerHandler.install(on: channel, core) }
+      }
+      .withConnectedSocket(near).get()
+    return try await FluxConnection.connect(socket: pair[1], peer: uri.description, logger: logger)
+  }
+
+  /// Ends every job and process; returns when they are gone, or after 10 s.
+  private func stop() async {
+    let core = core
+    try? await loop.submit { core.value.stop() }.get()
+    for _ in 0..<1000 {
+      let isIdle = (try? await loop.submit { core.value.isIdle }.get()) ?? true
+      if isIdle { break }
+      try? await Task.sleep(for: .milliseconds(10))
+    }
+    try? await loop.submit { core.value.close() }.get()
+  }
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import FluxWire
+
+/// `job-ingest.submit`: checks a jobspec and hands the job to the job manager.
+final class IngestService: Service {
+  private unowned let broker: Broker
+  private unowned let manager: JobManager
+  private static let allowedFlags = 2 | 4 | 8
+
+  init(_ broker: Broker, _ manager: JobManager) {
+    self.broker = broker
+    self.manager = manager
+  }
+
+  func handle(_ request: Request) throws(ServiceError) {
+    guard request.method == "submit" else { throw Broker.unknownMethod(request) }
+    guard let signed = request.payload["J"]?.stringValue, let urgency = request.payload["urgency"]?.intValue,
+      let flags = request.payload["flags"]?.intValue
+    else { throw ServiceError(.protocolError, "error decoding job request: Protocol error") }
+    guard flags >= 0, Int(flags) & ~Self.allowedFlags == 0 else {
+      throw ServiceError(.protocolError, "invalid job flags")
+    }
+    guard (0...31).contains(urgency) else { throw ServiceError(.invalid, "urgency range is [0:31]") }
+    let envelope: SignedJobspec
+    do { envelope = try SignedJobspec(parsing: signed) } catch {
+      throw ServiceError(.invalid, "could not unwrap jobspec: Invalid argument")
+    }
+    guard envelope.userID == request.userID else {
+      throw ServiceError(.notPermitted, "signer=\(envelope.userID) != requestor=\(request.userID)")
+    }
+    let job = Job(
+      id: manager.newID(), userID: request.userID, urgency: Int(urgency), flags: Int(flags), signed: signed,
+      jobspec: try jobspec(envelope.jobspec))
+    try manager.add(job)
+    broker.respond(request, ["id": job.id.json])
+  }
+
+  private func jobspec(_ text: String) throws(ServiceError) -> Jobspec {
+    let json: JSON
+    do { json = try JSON(parsing: text) } catch { throw ServiceError(.invalid, "jobspec: invalid JSON: \(error)") }
+    do { return try Jobspec(json) } catch { throw ServiceError(.notPermitted, error.message) }
+  }
+}

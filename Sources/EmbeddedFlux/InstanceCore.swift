@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import CSpawn
+import FluxJob
+import FluxWire
+import Glibc
+import Logging
+import NIOCore
+
+/// The parts of an instance and how they hang together. Lives on the instance's event loop.
+final class InstanceCore {
+  let broker: Broker
+  let log: LogService
+  let manager: JobManager
+  private let executor: JobExecutor
+  private let exec: ExecService
+  private var services: [any Service] = []
+  private var connections: [String: any Channel] = [:]
+
+  init(
+    _ configuration: EmbeddedInstance.Configuration, uri: FluxURI, runDirectory: String, _ loop: any EventLoop,
+    _ reactor: ProcessReactor, _ logger: Logger
+  ) throws {
+    broker = Broker(loop: loop, logger: logger)
+    log = LogService(broker)
+    let setsHostname = cspawn_can_set_hostname() != 0
+    let resources = Self.resources(configuration, ownHost: setsHostname ? nil : Self.hostname())
+    manager = JobManager(broker, log, VirtualCluster(resources))
+    executor = JobExecutor(broker, manager, reactor, uri: uri.description, setsHostname: setsHostname)
+    exec = ExecService(broker, log, reactor, uri: uri.description)
+    manager.executor = executor
+    let attributes = AttributeService(
+      broker, Self.attributes(configuration, uri, runDirectory, resources, started: broker.now()))
+    let resource = ResourceService(broker, manager)
+    let parts: [(String, any Service)] = [
+      ("attr", attributes), ("config", ConfigService(broker, configuration.settings)), ("event", EventService(broker)),
+      ("log", log), ("job-ingest", IngestService(broker, manager)), ("job-manager", JobManagerService(broker, manager)),
+      ("job-info", JobInfoService(broker, manager)), ("job-list", JobListService(broker, manager)),
+      ("resource", resource), ("sched", resource), ("feasibility", resource), ("rexec", exec),
+    ]
+    for (name, service) in parts {
+      broker.register(name, service)
+      services.append(service)
+    }
+  }
+
+  private static func hostname() -> String {
+    var name = [CChar](repeating: 0, count: 256)
+    gethostname(&name, name.count - 1)
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  /// Nodes are `NAME0`, `NAME1`, ... where tasks can be given these names; else all bear the machine's, as in `flux start -s2`.
+  private static func resources(_ configuration: EmbeddedInstance.Configuration, ownHost: String?) -> ResourceSet {
+    let cores = IDSet(0..<configuration.coresPerNode)
+    let gpus = configuration.gpusPerNode > 0 ? IDSet(0..<configuration.gpusPerNode) : IDSet()
+    let ranks = (0..<configuration.nodes).map { rank in
+      ResourceSet.Rank(rank: rank, host: ownHost ?? "\(configuration.name)\(rank)", cores: cores, gpus: gpus)
+    }
+    return ResourceSet(ranks: ranks, startTime: 0, expiration: 0, properties: configuration.properties)
+  }
+
+  private static func attributes(
+    _ configuration: EmbeddedInstance.Configuration, _ uri: FluxURI, _ runDirectory: String, _ resources: ResourceSet,
+    started: Double
+  ) -> [String: String] {
+    [
+      "size": String(configuration.nodes), "rank": "0", "version": EmbeddedInstance.version,
+      "security.owner": String(getuid()), "local-uri": uri.description, "hostlist": resources.hostlist.description,
+      "instance-level": "0", "jobid-path": "/", "broker.starttime": String(started), "broker.pid": String(getpid()),
+      "rundir": runDirectory, "hostname": hostname(), "flux-delegate.name": configuration.name,
+    ]
+  }
+
+  // MARK: Life
+
+  func added(_ channel: any Channel, as client: String) { connections[client] = channel }
+
+  func removed(_ client: String) {
+    connections[client] = nil
+    broker.removeClient(client)
+  }
+
+  func stop() {
+    manager.stop()
+    exec.stop()
+  }
+
+  var isIdle: Bool { executor.isIdle && exec.isIdle }
+
+  func close() {
+    for channel in connections.values { channel.close(promise: nil) }
+    connections.removeAll()
+  }
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+
+/// All that the instance knows of one job. What follows from events is derived in ``apply(_:)`` alone (RFC 21), so that the
+/// eventlog proves the state.
+final class Job {
+  let id: JobID
+  let userID: UInt32
+  let flags: Int
+  /// The submitted text, environment included.
+  let signed: String
+  /// The jobspec as submitted.
+  let jobspec: Jobspec
+  /// The jobspec without its environment, as everybody but the job itself sees it, with updates applied.
+  private(set) var current: JSON
+  private(set) var eventlog: [EventlogEntry] = []
+  private(set) var state = JobState.new
+  private(set) var urgency: Int
+  private(set) var priority: Int64 = -1
+  private(set) var times: [JobState: Double] = [:]
+  private(set) var waitStatus: WaitStatus?
+  private(set) var failure: (type: String, severity: Int, note: String)?
+  private(set) var memo: JSONObject = [:]
+  private(set) var dependencies: [String] = []
+  private(set) var hasStartRequest = false
+  var resources: ResourceSet?
+  var annotations: JSONObject = [:]
+  /// The log of the execution (RFC 50), one JSON line an entry.
+  var execLog: [String] = []
+  /// The output log (RFC 24), one JSON line an entry.
+  var output: [String] = []
+  /// Whether the guest logs can still grow.
+  var isGuestOpen = true
+  /// Events that were posted while another was processed.
+  var pending: [EventlogEntry] = []
+  var isProcessing = false
+  /// What plugins keep for the job.
+  var pluginData: [PluginDatum] = []
+  /// The plugins that follow the job's events.
+  var subscribers: Set<ObjectIdentifier> = []
+
+  /// A plugin's datum for a job, with the function that frees it.
+  struct PluginDatum {
+    var owner: ObjectIdentifier
+    var name: String
+    var free: () -> Void
+  }
+
+  init(id: JobID, userID: UInt32, urgency: Int, flags: Int, signed: String, jobspec: Jobspec) {
+    self.id = id
+    self.userID = userID
+    self.urgency = urgency
+    self.flags = flags
+    self.signed = signed
+    self.jobspec = jobspec
+    current = jobspec.json
+    if var system = current["attributes"]?["system"]?.objectValue {
+      system["environment"] = nil
+      current.set(path: "attributes.system", to: .object(system))
+    }
+  }
+
+  var isActive: Bool { state != .inactive }
+  var isWaitable: Bool { flags & 4 != 0 }
+
+  /// Takes the next event of the job's eventlog.
+  ///
+  /// - Returns: the state before, when the event changed it.
+  func apply(_ entry: EventlogEntry) -> JobState? {
+    eventlog.append(entry)
+    let before = state
+    switch entry.name {
+    case "submit": times[.new] = entry.timestamp
+    case "validate": if state == .new { state = .depend }
+    case "depend": if state == .depend { state = .priority }
+    case "priority":
+      priority = entry.context?["priority"]?.intValue ?? priority
+      if state == .priority { state = .sched }
+    case "alloc": if state == .sched { state = .run }
+    case "finish":
+      waitStatus = WaitStatus(rawValue: Int32(truncatingIfNeeded: entry.context?["status"]?.intValue ?? 0))
+      if state == .run { state = .cleanup }
+    case "clean": if state == .cleanup { state = .inactive }
+    case "exception": note(exception: entry)
+    case "urgency":
+      urgency = Int(entry.context?["urgency"]?.intValue ?? Int64(urgency))
+      if state == .sched { state = .priority }
+    case "jobspec-update": update(entry)
+    case "flux-restart": if state == .sched { state = .priority }
+    case "dependency-add":
+      if let name = entry.context?["description"]?.stringValue { dependencies.append(name) }
+    case "dependency-remove":
+      dependencies.removeAll { $0 == entry.context?["description"]?.stringValue }
+    case "memo": for (key, value) in entry.context ?? [:] { memo[key] = value.isNull ? nil : value }
+    default: break
+    }
+    guard state != before else { return nil }
+    times[state] = entry.timestamp
+    return before
+  }
+
+  private func note(exception entry: EventlogEntry) {
+    let severity = Int(entry.context?["severity"]?.intValue ?? 0)
+    if failure == nil || severity < (failure?.severity ?? 0) {
+      failure = (
+        entry.context?["type"]?.stringValue ?? "", severity, entry.context?["note"]?.stringValue ?? ""
+      )
+    }
+    if severity == 0, state != .new, state != .inactive { state = .cleanup }
+  }
+
+  private func update(_ entry: EventlogEntry) {
+    for (path, value) in entry.context ?? [:] { current.set(path: path, to: value) }
+    if state == .sched { state = .priority }
+  }
+
+  /// How the job ended; nil while it is active.
+  var result: JobResult? {
+    guard state == .inactive else { return nil }
+    if times[.run] != nil, waitStatus?.rawValue == 0 { return .completed }
+    switch failure {
+    case .some(let failure) where failure.severity == 0 && failure.type == "cancel": return .canceled
+    case .some(let failure) where failure.severity == 0 && failure.type == "timeout": return .timeout
+    default: return .failed
+    }
+  }
+
+  /// The time limit in seconds; 0 is none.
+  var duration: Double { current["attributes"]?["system"]?["duration"]?.doubleValue ?? 0 }
+}

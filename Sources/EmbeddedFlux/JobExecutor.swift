@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import FluxWire
+import Glibc
+import NIOCore
+
+/// Runs jobs: N nodes × n tasks as processes of this machine, with Flux's execution log (RFC 50) and output log (RFC 24).
+final class JobExecutor {
+  /// How long a job's processes have after SIGTERM before SIGKILL.
+  static let killTimeout = 5.0
+  /// The most output of one job that is kept, in bytes; what comes after is dropped, and the log says so.
+  static let maximumOutput = 256 << 20
+
+  private unowned let broker: Broker
+  private unowned let manager: JobManager
+  private let reactor: ProcessReactor
+  private let uri: String
+  private let setsHostname: Bool
+  private var runs: [JobID: JobRun] = [:]
+
+  init(_ broker: Broker, _ manager: JobManager, _ reactor: ProcessReactor, uri: String, setsHostname: Bool) {
+    self.broker = broker
+    self.manager = manager
+    self.reactor = reactor
+    self.uri = uri
+    self.setsHostname = setsHostname
+  }
+
+  var isIdle: Bool { runs.isEmpty }
+
+  /// The job has its resources: starts its tasks.
+  func start(_ job: Job) {
+    guard let resources = job.resources else { return }
+    let layout = TaskLayout(job.jobspec, resources)
+    let run = JobRun(job, layout, broker, reactor) { [weak self] run, event in self?.handle(run, event) }
+    runs[job.id] = run
+    log(job, "init")
+    log(job, "starting")
+    broker.register("0-shell-\(job.id.encoded(.f58plain))", run)
+    manager.post(job, "start")
+    log(
+      job, "shell.init",
+      [
+        "service": .string("0-shell-\(job.id.encoded(.f58plain))"), "leader-rank": 0,
+        "size": .int(Int64(layout.nodeCount)),
+      ])
+    output(
+      job, "header",
+      [
+        "version": 1, "encoding": ["stdout": "UTF-8", "stderr": "UTF-8"],
+        "count": ["stdout": .int(Int64(layout.tasks.count)), "stderr": .int(Int64(layout.tasks.count))], "options": [:],
+      ])
+    let resourcesFirst = resources.ranks.first?.rank ?? 0
+    run.start(environment: environment(job, layout), hostnames: setsHostname, leader: resourcesFirst)
+    if run.hasStarted { log(job, "shell.start", ["taskmap": layout.taskMap]) }
+    if job.duration > 0 { run.limit(job.duration) }
+  }
+
+  private func environment(_ job: Job, _ layout: TaskLayout) -> [String: String] {
+    var variables: [String: String] = [:]
+    for (name, value) in job.jobspec.environment { variables[name] = value.stringValue }
+    variables["FLUX_JOB_ID"] = job.id.encoded(.f58)
+    variables["FLUX_JOB_SIZE"] = String(layout.tasks.count)
+    variables["FLUX_JOB_NNODES"] = String(layout.nodeCount)
+    variables["FLUX_URI"] = uri
+    variables["FLUX_PROXY_REMOTE"] = nil
+    return variables
+  }
+
+  /// Sends a signal to every process of a job.
+  func kill(_ job: Job, signal: CInt) { runs[job.id]?.signal(signal) }
+
+  /// A fatal exception: the job's processes get SIGTERM, and SIGKILL a little later.
+  func terminate(_ job: Job) {
+    guard let run = runs[job.id] else { return manager.finished(job, WaitStatus(signal: Int(SIGTERM))) }
+    run.terminate(after: Self.killTimeout)
+  }
+
+  // MARK: What happens to a run
+
+  private func handle(_ run: JobRun, _ event: JobRun.Event) {
+    let job = run.job
+    switch event {
+    case .data(let task, let stream, let bytes): output(job, task: task, stream: stream, bytes)
+    case .endOfFile(let task, let stream):
+      output(job, "data", ["stream": .string(stream), "rank": .string(String(task)), "eof": true])
+    case .cannotStart(let task, let errnum):
+      let words = String(cString: strerror(errnum))
+      let name = job.jobspec.command.first ?? ""
+      output(
+        job, "log",
+        [
+          "level": 1, "rank": 0, "component": "task",
+          "message":
+            .string("task \(task): start failed: \(name): \(words)"),
+        ])
+      manager.raise(job, type: "exec", severity: 0, note: "task \(task): start failed: \(name): \(words)")
+    case .exited(let task, let pid, let status):
+      log(
+        job, "shell.task-exit",
+        [
+          "localid": .int(Int64(task.localID)), "rank": .int(Int64(task.rank)), "state": "Exited",
+          "pid": .int(Int64(pid)), "wait_status": .int(Int64(status.rawValue)),
+          "signaled":
+            .int(Int64(status.signal ?? 0)), "exitcode": .int(Int64(status.returnCode)),
+        ])
+    case .limitReached:
+      manager.raise(job, type: "timeout", severity: 0, note: "resource allocation expired")
+    case .finished(let status): finish(job, status)
+    }
+  }
+
+  private func finish(_ job: Job, _ status: WaitStatus) {
+    runs[job.id] = nil
+    broker.unregister("0-shell-\(job.id.encoded(.f58plain))")
+    log(job, "complete", ["status": .int(Int64(status.rawValue))])
+    log(job, "done")
+    job.isGuestOpen = false
+    for observer in manager.guestObservers {
+      observer(job, .exec, nil)
+      observer(job, .output, nil)
+    }
+    manager.finished(job, status)
+  }
+
+  // MARK: Logs
+
+  private func log(_ job: Job, _ name: String, _ context: JSONObject? = nil) {
+    let line = manager.event(name, context).line
+    job.execLog.append(line)
+    for observer in manager.guestObservers { observer(job, .exec, line) }
+  }
+
+  private func output(_ job: Job, task: Int, stream: String, _ bytes: [UInt8]) {
+    var context: JSONObject = ["stream": .string(stream), "rank": .string(String(task))]
+    if let text = String(validating: bytes, as: UTF8.self) {
+      context["data"] = .string(text)
+    } else {
+      context["data"] = .string(Base64.encode(bytes))
+      context["encoding"] = "base64"
+    }
+    let kept = (runs[job.id]?.outputBytes ?? 0) + bytes.count
+    runs[job.id]?.outputBytes = kept
+    guard kept <= Self.maximumOutput else {
+      if kept - bytes.count <= Self.maximumOutput {
+        output(
+          job, "log",
+          [
+            "level": 2, "rank": 0, "component": "output",
+            "message":
+              .string("the job has written more than \(Self.maximumOutput >> 20) MiB; what follows is dropped"),
+          ])
+      }
+      return
+    }
+    output(job, "data", context)
+  }
+
+  private func output(_ job: Job, _ name: String, _ context: JSONObject) {
+    let line = manager.event(name, context).line
+    job.output.append(line)
+    for observer in manager.guestObservers { observer(job, .output, line) }
+  }
+}

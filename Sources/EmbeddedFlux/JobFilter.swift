@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import FluxWire
+
+/// A constraint of `job-list.list`: which jobs are wanted.
+indirect enum JobFilter {
+  case all([JobFilter])
+  case any([JobFilter])
+  case none([JobFilter])
+  case userID(Set<Int64>)
+  case name(Set<String>)
+  case queue(Set<String>)
+  case states(Int)
+  case results(Int)
+  case hosts(Set<String>)
+  case ranks(IDSet)
+  case time(String, [(comparison: String, value: Double)])
+
+  private static let maximumDepth = 32
+
+  /// - Throws: EINVAL with what is wrong.
+  init(_ json: JSON?, depth: Int = 0) throws(ServiceError) {
+    guard depth < Self.maximumDepth else { throw ServiceError(.invalid, "the constraint is nested too deeply") }
+    guard let json, let object = json.objectValue, let key = object.keys.first else {
+      self = .all([])
+      return
+    }
+    guard object.count == 1 else { throw ServiceError(.invalid, "a constraint has one operator") }
+    let values = object[key]?.arrayValue ?? []
+    let texts = Set(values.compactMap(\.stringValue))
+    switch key {
+    case "and": self = .all(try Self.list(values, depth))
+    case "or": self = .any(try Self.list(values, depth))
+    case "not": self = .none(try Self.list(values, depth))
+    case "userid": self = .userID(Set(values.compactMap(\.intValue)))
+    case "name": self = .name(texts)
+    case "queue": self = .queue(texts)
+    case "states": self = .states(try Self.mask(values, states: true))
+    case "results": self = .results(try Self.mask(values, states: false))
+    case "hostlist":
+      self = .hosts(Set(texts.compactMap { try? Hostlist(parsing: $0) }.flatMap(\.hosts)))
+    case "ranks": self = .ranks(texts.compactMap { try? IDSet(parsing: $0) }.reduce(IDSet()) { $0.union($1) })
+    case let name where name.hasPrefix("t_"): self = .time(name, try values.map(Self.comparison))
+    default: throw ServiceError(.invalid, "unknown constraint operator: \(key)")
+    }
+  }
+
+  private static func list(_ values: [JSON], _ depth: Int) throws(ServiceError) -> [JobFilter] {
+    var filters: [JobFilter] = []
+    for value in values { filters.append(try JobFilter(value, depth: depth + 1)) }
+    return filters
+  }
+
+  private static func mask(_ values: [JSON], states: Bool) throws(ServiceError) -> Int {
+    var mask = 0
+    for value in values {
+      if let number = value.intValue {
+        mask |= Int(truncatingIfNeeded: number)
+      } else if let name = value.stringValue?.lowercased() {
+        let found =
+          states
+          ? JobState.allCases.first { $0.name.lowercased() == name || $0.short.lowercased() == name }?.rawValue
+            ?? ["pending": 14, "running": 48, "active": 62][name]
+          : JobResult.allCases.first { $0.name.lowercased() == name || $0.short.lowercased() == name }?.rawValue
+        guard let found else { throw ServiceError(.invalid, "unknown state or result: \(name)") }
+        mask |= found
+      }
+    }
+    return mask
+  }
+
+  private static func comparison(_ value: JSON) throws(ServiceError) -> (comparison: String, value: Double) {
+    let text = value.stringValue ?? ""
+    for symbol in [">=", "<=", ">", "<"] where text.hasPrefix(symbol) {
+      if let number = Double(text.dropFirst(symbol.count)) { return (symbol, number) }
+    }
+    throw ServiceError(.invalid, "a time constraint is a comparison and a number, such as >=123.4")
+  }
+
+  func matches(_ job: Job) -> Bool {
+    switch self {
+    case .all(let filters): return filters.allSatisfy { $0.matches(job) }
+    case .any(let filters): return filters.isEmpty || filters.contains { $0.matches(job) }
+    case .none(let filters): return !filters.contains { $0.matches(job) }
+    case .userID(let ids):
+      return ids.contains(Int64(job.userID)) || ids.contains(-1)
+        || ids.contains(Int64(UInt32.max))
+    case .name(let names): return names.contains(job.jobspec.name)
+    case .queue(let names):
+      return names.contains(job.current["attributes"]?["system"]?["queue"]?.stringValue ?? "")
+    case .states(let mask): return job.state.rawValue & mask != 0
+    case .results(let mask): return (job.result?.rawValue ?? 0) & mask != 0
+    case .hosts(let hosts): return job.resources?.hostlist.contains { hosts.contains($0) } ?? false
+    case .ranks(let ranks): return !(job.resources?.rankSet.intersection(ranks).isEmpty ?? true)
+    case .time(let name, let comparisons): return compare(job, name, comparisons)
+    }
+  }
+
+  private func compare(_ job: Job, _ name: String, _ comparisons: [(comparison: String, value: Double)]) -> Bool {
+    guard let time = JobSummary(job).json([name])[name]?.doubleValue else { return false }
+    return comparisons.allSatisfy { comparison, value in
+      switch comparison {
+      case ">=": time >= value
+      case "<=": time <= value
+      case ">": time > value
+      default: time < value
+      }
+    }
+  }
+}

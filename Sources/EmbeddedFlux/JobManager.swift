@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import FluxWire
+import Logging
+
+/// The job manager: every job's events and what follows from them (RFC 21), first come first served over virtual nodes.
+///
+/// Events are posted; each is processed to its end, with the plugins' callbacks, before the next one of the same job, as in Flux.
+final class JobManager {
+  /// The most active jobs; a submission beyond it is refused.
+  static let maximumActive = 1 << 20
+  /// The most inactive jobs that are kept; the oldest are forgotten.
+  static let maximumInactive = 100_000
+
+  unowned let broker: Broker
+  let log: LogService
+  var cluster: VirtualCluster
+  let plugins: PluginHost
+  private(set) var jobs: [JobID: Job] = [:]
+  /// Inactive jobs, the oldest first; may name jobs that were forgotten already.
+  private var inactive: [JobID] = []
+  /// All jobs in order of submission, the newest last.
+  private(set) var order: [JobID] = []
+  private var queue: [Job] = []
+  /// The jobs in DEPEND.
+  private(set) var dependants: [JobID: Job] = [:]
+  private var isPassDue = false
+  private var generatorTime: UInt64 = 0
+  private var generatorSequence: UInt16 = 0
+  private let startTime: Double
+  private var isStopping = false
+  /// What runs jobs.
+  var executor: JobExecutor?
+  /// Tell others of events: the journal, watchers of eventlogs, listings.
+  var observers: [(Job, EventlogEntry) -> Void] = []
+  /// Told when a guest log has grown: job, log name, line; a nil line is the log's end.
+  var guestObservers: [(Job, GuestLog, String?) -> Void] = []
+
+  /// The logs of a job's own namespace.
+  enum GuestLog: String {
+    case exec = "guest.exec.eventlog"
+    case output = "guest.output"
+  }
+
+  init(_ broker: Broker, _ log: LogService, _ cluster: VirtualCluster) {
+    self.broker = broker
+    self.log = log
+    self.cluster = cluster
+    startTime = broker.now()
+    plugins = PluginHost(broker, log)
+    plugins.manager = self
+  }
+
+  // MARK: Ids and lookup
+
+  func newID() -> JobID {
+    let time = UInt64(max(0, (broker.now() - startTime) * 1000))
+    if time > generatorTime {
+      generatorTime = time
+      generatorSequence = 0
+    } else if generatorSequence == 1023 {
+      generatorTime += 1
+      generatorSequence = 0
+    } else {
+      generatorSequence += 1
+    }
+    return JobID(milliseconds: generatorTime, generator: 0, sequence: generatorSequence)
+  }
+
+  /// The job, or the error that Flux answers with.
+  func job(_ id: JobID, unknown: ServiceError = ServiceError(.noEntry, "unknown job id")) throws(ServiceError) -> Job {
+    guard let job = jobs[id] else { throw unknown }
+    return job
+  }
+
+  var activeCount: Int { jobs.count - inactive.count }
+
+  // MARK: A new job
+
+  /// Takes a job that ingest has checked. What a plugin rejects leaves nothing behind.
+  func add(_ job: Job) throws(ServiceError) {
+    guard activeCount < Self.maximumActive else { throw ServiceError(.busy, "too many active jobs") }
+    jobs[job.id] = job
+    // Held back until the job is accepted: a rejected job has no events.
+    job.isProcessing = true
+    job.pending.append(
+      event(
+        "submit",
+        [
+          "userid": .int(Int64(job.userID)), "urgency": .int(Int64(job.urgency)),
+          "flags": .int(Int64(job.flags)), "version": 1,
+        ]))
+    do throws(ServiceError) {
+      try plugins.check("job.create", job)
+      try plugins.check("job.validate", job)
+      for dependency in job.jobspec.dependencies { try add(dependency, to: job) }
+    } catch {
+      job.pending.removeAll()
+      forget(job)
+      throw error
+    }
+    plugins.notify("job.new", job)
+    order.append(job.id)
+    job.isProcessing = false
+    drain(job)
+    post(job, "validate")
+  }
+
+  private func forget(_ job: Job) {
+    jobs[job.id] = nil
+    plugins.notify("job.destroy", job)
+    plugins.freeData(of: job)
+  }
+
+  // MARK: Events
+
+  func event(_ name: String, _ context: JSONObject? = nil) -> EventlogEntry {
+    EventlogEntry(timestamp: broker.now(), name: name, context: context)
+  }
+
+  /// Adds an event to a job's eventlog, after those that are being processed.
+  func post(_ job: Job, _ name: String, _ context: JSONObject? = nil) {
+    guard job.isActive else { return }
+    job.pending.append(event(name, context))
+    drain(job)
+  }
+
+  private func drain(_ job: Job) {
+    guard !job.isProcessing else { return }
+    job.isProcessing = true
+    defer { job.isProcessing = false }
+    while !job.pending.isEmpty { process(job, job.pending.removeFirst()) }
+  }
+
+  private func process(_ job: Job, _ entry: EventlogEntry) {
+    let before = job.apply(entry)
+    plugins.event(job, entry)
+    for observer in observers { observer(job, entry) }
+    if let before { enter(job, from: before, entry) }
+    react(job, entry)
+  }
+
+  /// What an event calls for beside its state.
+  private func react(_ job: Job, _ entry: EventlogEntry) {
+    switch entry.name {
+    case "dependency-remove" where job.state == .depend && job.dependencies.isEmpty: post(job, "depend")
+    case "exception":
+      broker.publish(
+        "job-exception",
+        ["id": job.id.json, "type": entry.context?["type"] ?? "", "severity": entry.context?["severity"] ?? 0])
+    case "free" where job.state == .cleanup: post(job, "clean")
+    default: break
+    }
+  }
+
+  private func enter(_ job: Job, from before: JobState, _ entry: EventlogEntry) {
+    if job.state == .depend { dependants[job.id] = job } else { dependants[job.id] = nil }
+    plugins.state(job, from: before, entry)
+    switch job.state {
+    case .new: break
+    case .depend: if job.dependencies.isEmpty { post(job, "depend") }
+    case .priority: post(job, "priority", ["priority": .int(Int64(job.urgency))])
+    case .sched: enqueue(job)
+    case .run: executor?.start(job)
+    case .cleanup: cleanUp(job)
+    case .inactive: retire(job)
+    }
+    if before == .sched, job.state != .sched { queue.removeAll { $0 === job } }
+    resolveDependants(of: job, entry)
+  }
+
+  private func cleanUp(_ job: Job) {
+    guard job.resources != nil else { return post(job, "clean") }
+    if job.waitStatus == nil { executor?.terminate(job) } else { release(job) }
+  }
+
+  /// The job's processes have all ended.
+  func finished(_ job: Job, _ status: WaitStatus) {
+    if job.waitStatus == nil { post(job, "finish", ["status": .int(Int64(status.rawValue))]) }
+    // An exception had ended the job before its processes ended: `finish` changed no state then.
+    if job.state == .cleanup, job.resources != nil { release(job) }
+  }
+
+  private func release(_ job: Job) {
+    guard let resources = job.resources, !job.eventlog.contains(where: { $0.name == "release" }) else { return }
+    cluster.release(resources)
+    post(job, "release", ["ranks": "all", "final": true])
+    post(job, "free")
+    schedule()
+  }
+
+  private func retire(_ job: Job) {
+    inactive.append(job.id)
+    plugins.notify("job.inactive-add", job)
+    plugins.notify("job.destroy", job)
+    plugins.freeData(of: job)
+    if inactive.count > Self.maximumInactive + Self.maximumInactive / 10 {
+      for id in inactive.prefix(Self.maximumInactive / 10) { jobs[id] = nil }
+      inactive.removeFirst(Self.maximumInactive / 10)
+      order.removeAll { jobs[$0] == nil }
+    }
+  }
+
+  // MARK: Exceptions
+
+  /// Raises an exception as `flux job raise` does.
+  func raise(_ job: Job, type: String, severity: Int, note: String, userID: UInt32? = nil) {
+    var context: JSONObject = ["type": .string(type), "severity": .int(Int64(severity)), "note": .string(note)]
+    context["userid"] = userID.map { .int(Int64($0)) }
+    post(job, "exception", context)
+  }
+
+  // MARK: Scheduling: priority, then submission order; a job that has to wait holds up those behind it
+
+  private func enqueue(_ job: Job) {
+    if let objection = cluster.objection(to: VirtualCluster.Demand(job.jobspec)) {
+      return raise(job, type: "alloc", severity: 0, note: objection)
+    }
+    let index = queue.firstIndex {
+      $0.priority < job.priority || ($0.priority == job.priority && $0.id > job.id)
+    }
+    queue.insert(job, at: index ?? queue.endIndex)
+    schedule()
+  }
+
+  /// Asks for a pass over the queue once the present events are processed.
+  func schedule() {
+    guard !isPassDue else { return }
+    isPassDue = true
+    broker.later { [weak self] in self?.pass() }
+  }
+
+  private func pass() {
+    isPassDue = false
+    while !isStopping, let job = queue.first, job.priority > 0 {
+      guard
+        let found = cluster.allocate(
+          VirtualCluster.Demand(job.jobspec), start: broker.now(), duration: job.duration)
+      else { return }
+      queue.removeFirst()
+      job.resources = found
+      let summary = found.ranks.map { "rank\($0.rank)/core\($0.cores.bracketed)" }.joined(separator: ",")
+      job.annotations["sched"] = ["resource_summary": .string(summary)]
+      post(job, "alloc", ["annotations": ["sched": ["resource_summary": .string(summary)]]])
+    }
+  }
+
+  // MARK: The end
+
+  /// The instance stops: whatever runs is ended.
+  func stop() {
+    isStopping = true
+    for job in jobs.values where job.isActive {
+      raise(job, type: "cancel", severity: 0, note: "the instance is shutting down", userID: broker.owner)
+    }
+    plugins.unloadAll()
+  }
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import FluxWire
+import Glibc
+
+/// The requests of `job-manager`.
+final class JobManagerService: Service {
+  private unowned let broker: Broker
+  private unowned let manager: JobManager
+  private let journal: Journal
+  private var waiters = StreamSet<JobID?>()
+  private var waited: Set<JobID> = []
+
+  init(_ broker: Broker, _ manager: JobManager) {
+    self.broker = broker
+    self.manager = manager
+    journal = Journal(broker, manager)
+    manager.observers.append { [weak self] job, entry in
+      if entry.name == "clean" { self?.answerWaiters(job) }
+    }
+  }
+
+  func handle(_ request: Request) throws(ServiceError) {
+    if manager.plugins.handle(request) { return }
+    switch request.method {
+    case "raise": try raise(request)
+    case "raiseall": try raiseAll(request)
+    case "kill": try kill(request)
+    case "urgency": try urgency(request)
+    case "memo": try memo(request)
+    case "wait": try wait(request)
+    case "getattr": try getAttributes(request)
+    case "post-event.post": try postEvent(request)
+    case "list": list(request)
+    case "getinfo": broker.respond(request, ["max_jobid": (manager.order.last ?? JobID(rawValue: 0)).json])
+    case "history.get": history(request)
+    case "queue-list": broker.respond(request, ["queues": []])
+    case "queue-status": broker.respond(request, ["enable": true, "start": true])
+    case "jobtap": try jobtap(request)
+    case "jobtap-query": try query(request)
+    case "events-journal": try journal.open(request)
+    case "events-journal-cancel": journal.cancel(request)
+    case "stats-get":
+      broker.respond(
+        request,
+        [
+          "journal": ["listeners": .int(Int64(journal.count))], "active_jobs": .int(Int64(manager.activeCount)),
+          "inactive_jobs": .int(Int64(manager.jobs.count - manager.activeCount)),
+          "housekeeping": ["running": [:]],
+        ])
+    default: throw Broker.unknownMethod(request)
+    }
+  }
+
+  func disconnect(_ departure: Departure) {
+    journal.disconnect(departure)
+    waiters.drop(departure)
+    manager.plugins.disconnect(departure)
+  }
+
+  // MARK: Control
+
+  private func active(_ request: Request) throws(ServiceError) -> Job {
+    let job = try manager.job(try request.jobID())
+    guard job.isActive else { throw ServiceError(.noEntry, "job is inactive") }
+    return job
+  }
+
+  private func raise(_ request: Request) throws(ServiceError) {
+    let job = try active(request)
+    let type = try request.string("type")
+    let severity = try request.int("severity")
+    guard !type.isEmpty, !type.contains(where: { " =\t\n".contains($0) }), (0...7).contains(severity) else {
+      throw ServiceError(.protocolError, "invalid exception type or severity")
+    }
+    manager.raise(
+      job, type: type, severity: severity, note: request.payload["note"]?.stringValue ?? "", userID: request.userID)
+    broker.respond(request)
+  }
+
+  private func raiseAll(_ request: Request) throws(ServiceError) {
+    let states = try request.int("states")
+    let type = try request.string("type")
+    let severity = try request.int("severity")
+    let user = try request.int("userid")
+    let chosen = manager.jobs.values.filter {
+      $0.isActive && $0.state.rawValue & states != 0 && (user == Int(UInt32.max) || user == Int($0.userID))
+    }
+    if request.payload["dry_run"]?.boolValue != true {
+      for job in chosen {
+        manager.raise(
+          job, type: type, severity: severity, note: request.payload["note"]?.stringValue ?? "", userID: request.userID)
+      }
+    }
+    broker.respond(request, ["count": .int(Int64(chosen.count)), "errors": 0])
+  }
+
+  private func kill(_ request: Request) throws(ServiceError) {
+    let job = try manager.job(try request.jobID(), unknown: ServiceError(.invalid, "unknown job id"))
+    guard job.state == .run else { throw ServiceError(.invalid, "job is not running") }
+    let signal = try request.int("signum")
+    guard (1...64).contains(signal) else { throw ServiceError(.invalid, "Invalid signal number") }
+    manager.executor?.kill(job, signal: CInt(signal))
+    broker.publish("shell-\(job.id.encoded(.dec)).kill", ["signum": .int(Int64(signal))])
+    broker.respond(request)
+  }
+
+  private func urgency(_ request: Request) throws(ServiceError) {
+    let job = try active(request)
+    let urgency = try request.int("urgency")
+    guard (0...31).contains(urgency) else { throw ServiceError(.invalid, "urgency range is [0:31]") }
+    guard job.resources == nil else {
+      throw ServiceError(.invalid, "urgency cannot be changed once resources are allocated")
+    }
+    let old = job.urgency
+    manager.post(job, "urgency", ["userid": .int(Int64(request.userID)), "urgency": .int(Int64(urgency))])
+    broker.respond(request, ["old_urgency": .int(Int64(old))])
+  }
+
+  private func memo(_ request: Request) throws(ServiceError) {
+    let job = try active(request)
+    guard let memo = request.payload["memo"]?.objectValue else { throw .malformed(request.topic, "memo") }
+    manager.post(job, "memo", memo)
+    broker.respond(request)
+  }
+
+  private func postEvent(_ request: Request) throws(ServiceError) {
+    let job = try active(request)
+    manager.post(job, try request.string("name"), request.payload["context"]?.objectValue)
+    broker.respond(request)
+  }
+
+  // MARK: Waiting
+
+  private func wait(_ request: Request) throws(ServiceError) {
+    let wanted = try request.int("id")
+    if wanted != -1 {
+      let id = try request.jobID()
+      guard let job = manager.jobs[id], job.isWaitable, !waited.contains(id) else {
+        throw ServiceError(.noChild, "invalid job id, or job may be inactive and not waitable")
+      }
+      if job.isActive { _ = waiters.add(request, id) } else { answer(request, job) }
+      return
+    }
+    let open = manager.jobs.values.filter { $0.isWaitable && !waited.contains($0.id) }
+    guard !open.isEmpty else { throw ServiceError(.noChild, "there are no more waitable jobs") }
+    if let done = open.first(where: { !$0.isActive }) { answer(request, done) } else { _ = waiters.add(request, nil) }
+  }
+
+  private func answerWaiters(_ job: Job) {
+    guard job.isWaitable else { return }
+    let match = waiters.streams.filter { $0.value.state == nil || $0.value.state == job.id }.keys.min()
+    if let match, let request = waiters.remove(match) { answer(request, job) }
+  }
+
+  private func answer(_ request: Request, _ job: Job) {
+    waited.insert(job.id)
+    let isSuccess = job.result == .completed
+    var words = ""
+    if !isSuccess {
+      if let status = job.waitStatus {
+        words = status.signal.map { "task(s) signal \($0)" } ?? "task(s) exited with exit code \(status.exitCode ?? 1)"
+      } else {
+        words = "Fatal exception type=\(job.failure?.type ?? "") \(job.failure?.note ?? "")"
+      }
+    }
+    broker.respond(request, ["id": job.id.json, "success": .bool(isSuccess), "errstr": .string(words)])
+  }
+
+  // MARK: Looking
+
+  private func getAttributes(_ request: Request) throws(ServiceError) {
+    let job = try manager.job(try request.jobID())
+    var answer: JSONObject = ["id": job.id.json]
+    for name in request.payload["attrs"]?.arrayValue ?? [] {
+      switch name.stringValue {
+      case "jobspec": answer["jobspec"] = job.current
+      case "R":
+        guard let resources = job.resources else { throw ServiceError(.noEntry) }
+        answer["R"] = resources.json
+      case "eventlog": answer["eventlog"] = .array(job.eventlog.map(\.json))
+      default: throw ServiceError(.invalid, "unknown attr \(name.stringValue ?? "")")
+      }
+    }
+    broker.respond(request, .object(answer))
+  }
+
+  private func list(_ request: Request) {
+    let limit = Int(request.payload["max_entries"]?.intValue ?? 0)
+    let active = manager.order.compactMap { manager.jobs[$0] }.filter(\.isActive)
+    let jobs = (limit > 0 ? active.prefix(limit) : active[...]).map { job -> JSON in
+      [
+        "id": job.id.json, "userid": .int(Int64(job.userID)), "urgency": .int(Int64(job.urgency)),
+        "priority": .int(job.priority), "t_submit": .double(job.times[.new] ?? 0),
+        "state": .int(Int64(job.state.rawValue)),
+      ]
+    }
+    broker.respond(request, ["jobs": .array(jobs)])
+  }
+
+  /// The newest jobs first, by a Python slice: `flux job last` asks for `[:1]`, `[:N]` or `[:]`.
+  private func history(_ request: Request) {
+    let slice = request.payload["slice"]?.stringValue ?? "[:]"
+    let limit = Int(slice.dropFirst().dropLast().split(separator: ":").last ?? "") ?? manager.order.count
+    let ids = manager.order.reversed().prefix(max(0, limit))
+    broker.respond(request, ["jobs": .array(ids.map(\.json))])
+  }
+
+  // MARK: Plugins
+
+  private func jobtap(_ request: Request) throws(ServiceError) {
+    if request.payload["query_only"]?.boolValue == true {
+      return broker.respond(request, ["plugins": .array(manager.plugins.names.map { .string($0) })])
+    }
+    if let name = request.payload["remove"]?.stringValue { try manager.plugins.remove(name) }
+    if let path = request.payload["load"]?.stringValue { try manager.plugins.load(path, request.payload["conf"]) }
+    broker.respond(request)
+  }
+
+  private func query(_ request: Request) throws(ServiceError) {
+    broker.respond(request, try manager.plugins.query(try request.string("name")))
+  }
+}

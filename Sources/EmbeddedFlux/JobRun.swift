@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import FluxWire
+import Glibc
+import NIOCore
+
+/// The processes of one running job.
+///
+/// A task has ended when its process has and both its pipes are at their end, or a second later when something that it left behind
+/// keeps them open. The job has ended when all its tasks have.
+final class JobRun: Service {
+  /// What the executor is told.
+  enum Event {
+    case data(task: Int, stream: String, [UInt8])
+    case endOfFile(task: Int, stream: String)
+    case cannotStart(task: Int, errnum: CInt)
+    case exited(TaskLayout.Task, pid: pid_t, WaitStatus)
+    case limitReached
+    case finished(WaitStatus)
+  }
+
+  /// How long a task's pipes may stay open after its process has ended, in seconds.
+  private static let lingerTime = 1.0
+
+  private struct TaskState {
+    var layout: TaskLayout.Task
+    var pid: pid_t = 0
+    var pipes: [CInt: String] = [:]
+    var input: CInt = -1
+    var status: WaitStatus?
+  }
+
+  let job: Job
+  var outputBytes = 0
+  private(set) var hasStarted = false
+  private var tasks: [TaskState] = []
+  private let layout: TaskLayout
+  private unowned let broker: Broker
+  private let reactor: ProcessReactor
+  private let tell: (JobRun, Event) -> Void
+  private var timers: [Scheduled<Void>] = []
+  private var isFinished = false
+  private var startFailure: WaitStatus?
+
+  init(
+    _ job: Job, _ layout: TaskLayout, _ broker: Broker, _ reactor: ProcessReactor,
+    _ tell: @escaping (JobRun, Event) -> Void
+  ) {
+    self.job = job
+    self.layout = layout
+    self.broker = broker
+    self.reactor = reactor
+    self.tell = tell
+  }
+
+  // MARK: Start
+
+  /// Starts every task. The first that cannot be started ends the job.
+  func start(environment: [String: String], hostnames: Bool, leader: Int) {
+    tasks = layout.tasks.map { TaskState(layout: $0) }
+    for index in tasks.indices {
+      do { try start(index, environment, hostnames) } catch {
+        startFailure = WaitStatus(exit: error.errnum == ENOENT ? 127 : 126)
+        tell(self, .cannotStart(task: tasks[index].layout.rank, errnum: error.errnum))
+        for later in index..<tasks.count { tasks[later].status = startFailure }
+        terminate(after: JobExecutor.killTimeout)
+        return checkEnd()
+      }
+    }
+    hasStarted = true
+    checkEnd()
+  }
+
+  private func start(_ index: Int, _ environment: [String: String], _ hostnames: Bool) throws(Spawn.Failure) {
+    let task = tasks[index].layout
+    var variables = environment
+    variables["FLUX_TASK_RANK"] = String(task.rank)
+    variables["FLUX_TASK_LOCAL_ID"] = String(task.localID)
+    if hostnames { variables["HOSTNAME"] = task.host }
+    let input = try Pipe()
+    let output: Pipe
+    let errors: Pipe
+    do { output = try Pipe() } catch {
+      close(all: [input.read, input.write])
+      throw error
+    }
+    do { errors = try Pipe() } catch {
+      close(all: [input.read, input.write, output.read, output.write])
+      throw error
+    }
+    defer { close(all: [input.read, output.write, errors.write]) }
+    let spawn = Spawn(
+      command: job.jobspec.command.map { expand($0, task) }, environment: variables, directory: job.jobspec.cwd,
+      hostname: hostnames ? task.host : nil, input: input.read, output: output.write, error: errors.write)
+    do { tasks[index].pid = try spawn.run() } catch {
+      close(all: [input.write, output.read, errors.read])
+      throw error
+    }
+    tasks[index].input = input.write
+    _ = fcntl(input.write, F_SETFL, O_NONBLOCK)
+    watch(index, output.read, "stdout")
+    watch(index, errors.read, "stderr")
+    watchProcess(index)
+  }
+
+  private func close(all descriptors: [CInt]) { for descriptor in descriptors { Glibc.close(descriptor) } }
+
+  /// Flux's mustache templates in a command.
+  private func expand(_ word: String, _ task: TaskLayout.Task) -> String {
+    guard word.contains("{{") else { return word }
+    let values = [
+      "id": job.id.encoded(.f58), "jobid": job.id.encoded(.f58), "id.dec": job.id.encoded(.dec),
+      "taskid": String(task.rank), "task.id": String(task.rank), "name": job.jobspec.name,
+      "size": String(layout.tasks.count), "nnodes": String(layout.nodeCount),
+    ]
+    var text = word
+    for (key, value) in values { text = text.replacing("{{\(key)}}", with: value) }
+    return text
+  }
+
+  // MARK: Watching
+
+  private func watch(_ index: Int, _ pipe: CInt, _ stream: String) {
+    tasks[index].pipes[pipe] = stream
+    let box = NIOLoopBound(self, eventLoop: broker.loop)
+    reactor.watch(pipe: pipe) { event in box.value.receive(index, pipe, event) }
+  }
+
+  private func watchProcess(_ index: Int) {
+    let box = NIOLoopBound(self, eventLoop: broker.loop)
+    let isWatched = reactor.watch(process: tasks[index].pid) { event in
+      if case .exited(let status) = event { box.value.exited(index, status) }
+    }
+    guard !isWatched else { return }
+    // No descriptor is left to watch it with: it is ended, and counted as killed.
+    let pid = tasks[index].pid
+    Glibc.kill(-pid, SIGKILL)
+    var status: Int32 = 0
+    waitpid(pid, &status, 0)
+    exited(index, status)
+  }
+
+  private func receive(_ index: Int, _ pipe: CInt, _ event: ProcessReactor.Event) {
+    guard let stream = tasks[index].pipes[pipe] else { return }
+    let rank = tasks[index].layout.rank
+    switch event {
+    case .read(let bytes):
+      tell(self, .data(task: rank, stream: stream, bytes))
+      reactor.resume(pipe: pipe)
+    case .endOfFile:
+      tasks[index].pipes[pipe] = nil
+      tell(self, .endOfFile(task: rank, stream: stream))
+      checkEnd()
+    case .exited: break
+    }
+  }
+
+  private func exited(_ index: Int, _ raw: Int32) {
+    let status = WaitStatus(rawValue: raw)
+    tasks[index].status = status
+    closeInput(index)
+    tell(self, .exited(tasks[index].layout, pid: tasks[index].pid, status))
+    if !tasks[index].pipes.isEmpty {
+      timers.append(broker.after(Self.lingerTime) { [weak self] in self?.giveUpPipes(of: index) })
+    }
+    checkEnd()
+  }
+
+  private func giveUpPipes(of index: Int) {
+    for (pipe, stream) in tasks[index].pipes {
+      reactor.drop(pipe: pipe)
+      tell(self, .endOfFile(task: tasks[index].layout.rank, stream: stream))
+    }
+    tasks[index].pipes.removeAll()
+    checkEnd()
+  }
+
+  private func checkEnd() {
+    guard !isFinished, tasks.allSatisfy({ $0.status != nil && $0.pipes.isEmpty }) else { return }
+    isFinished = true
+    for timer in timers { timer.cancel() }
+    for index in tasks.indices { closeInput(index) }
+    tell(self, .finished(combined))
+  }
+
+  /// The job's wait status: the highest of its tasks' exit codes, a signal s counting as 128 + s, as flux-shell's.
+  private var combined: WaitStatus {
+    if let startFailure { return startFailure }
+    return WaitStatus(exit: tasks.compactMap { $0.status?.returnCode }.max() ?? 0)
+  }
+
+  // MARK: Signals and time
+
+  func signal(_ signal: CInt) {
+    for task in tasks where task.pid > 0 && task.status == nil { Glibc.kill(-task.pid, signal) }
+  }
+
+  func terminate(after seconds: Double) {
+    signal(SIGTERM)
+    timers.append(broker.after(seconds) { [weak self] in self?.signal(SIGKILL) })
+  }
+
+  func limit(_ seconds: Double) {
+    timers.append(broker.after(seconds) { [weak self] in self.map { $0.tell($0, .limitReached) } })
+  }
+
+  // MARK: Standard input: the service `0-shell-ID`
+
+  func handle(_ request: Request) throws(ServiceError) {
+    guard request.method == "stdin" else { throw Broker.unknownMethod(request) }
+    let rank = request.payload["rank"]?.stringValue ?? "all"
+    let targets = rank == "all" ? nil : try? IDSet(parsing: rank)
+    let bytes: [UInt8]
+    let data = request.payload["data"]?.stringValue ?? ""
+    if request.payload["encoding"]?.stringValue == "base64" {
+      guard let decoded = try? Base64.decode(data) else { throw .malformed(request.topic, "data") }
+      bytes = decoded
+    } else {
+      bytes = Array(data.utf8)
+    }
+    for index in tasks.indices where targets?.contains(tasks[index].layout.rank) ?? true {
+      write(bytes, to: index)
+      if request.payload["eof"]?.boolValue == true { closeInput(index) }
+    }
+    broker.respond(request)
+  }
+
+  /// Writes what the pipe takes. A task that does not read loses what exceeds the pipe's 64 KiB.
+  private func write(_ bytes: [UInt8], to index: Int) {
+    guard tasks[index].input >= 0, !bytes.isEmpty else { return }
+    _ = bytes.withUnsafeBytes { Glibc.write(tasks[index].input, $0.baseAddress, $0.count) }
+  }
+
+  private func closeInput(_ index: Int) {
+    guard tasks[index].input >= 0 else { return }
+    Glibc.close(tasks[index].input)
+    tasks[index].input = -1
+  }
+}
