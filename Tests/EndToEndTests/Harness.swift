@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import Glibc
+import Subprocess
+import SystemPackage
+import Testing
+
+/// What a command printed, and how it ended.
+struct Output: Sendable, CustomStringConvertible {
+  var code: Int32
+  var out: String
+  var err: String
+
+  var lines: [String] { out.split(separator: "\n").map(String.init) }
+  var description: String { "exit \(code)\n\(out)\(err)" }
+}
+
+/// Which instance a test runs on.
+enum Host: String, CaseIterable, Sendable, CustomStringConvertible {
+  /// `flux-delegate start`, with the verbs of flux-delegate.
+  case embedded
+  /// A real Flux, with Flux's own commands.
+  case flux
+  /// A real Flux, with the verbs of flux-delegate.
+  case fluxWithOurVerbs
+
+  var description: String { rawValue }
+
+  /// The program whose verbs are used.
+  var program: String { self == .flux ? "flux" : Build.executable }
+
+  /// The command that starts an instance with two nodes and runs what follows in it.
+  func start(name: String) -> [String] {
+    switch self {
+    case .embedded: [Build.executable, "start", "--name", name, "-N2", "-c2"]
+    case .flux, .fluxWithOurVerbs: ["flux", "start", "-s2"]
+    }
+  }
+
+  /// The hosts that this machine has. A real Flux is used where `flux` is on PATH.
+  static var available: [Host] { Flux.isThere ? allCases : [.embedded] }
+}
+
+enum Flux {
+  /// Whether a real Flux is on PATH.
+  static let isThere = find("flux") != nil
+
+  static func find(_ program: String) -> String? {
+    let path = getenv("PATH").map { String(cString: $0) } ?? ""
+    let directories: [String] = path.split(separator: ":").map(String.init) + ["/usr/sbin"]
+    return directories.map { $0 + "/" + program }.first { access($0, X_OK) == 0 }
+  }
+}
+
+/// The executable and the plugin under test, side by side under the names that they are used by.
+enum Build {
+  static let directory: String = {
+    let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
+    let real = realpath(bundle, nil)
+    defer { free(real) }
+    let products = (real.map { String(cString: $0) } ?? bundle).split(separator: "/").dropLast().joined(separator: "/")
+    let directory = "/\(products)/under-test-\(getpid())"
+    mkdir(directory, 0o755)
+    atexit { Build.remove() }
+    symlink("/\(products)/flux-delegate", "\(directory)/flux-delegate")
+    symlink("/\(products)/libdelegate.so", "\(directory)/delegate.so")
+    return directory
+  }()
+
+  static var executable: String { "\(directory)/flux-delegate" }
+  static var plugin: String { "\(directory)/delegate.so" }
+
+  private static func remove() {
+    for name in ["flux-delegate", "delegate.so"] { unlink("\(directory)/\(name)") }
+    rmdir(directory)
+  }
+}
+
+/// Runs a command to its end, within a limit; a command that takes longer is killed and has the code -1.
+func run(
+  _ words: [String], uri: String? = nil, environment: [String: String] = [:], input: String = "",
+  within limit: Duration = .seconds(60)
+) async throws -> Output {
+  var variables: [Subprocess.Environment.Key: String?] = ["FLUX_URI": uri]
+  for (key, value) in environment { variables[Subprocess.Environment.Key(rawValue: key) ?? "X"] = value }
+  let executable: Executable = words[0].contains("/") ? .path(FilePath(words[0])) : .name(words[0])
+  let configuration = Configuration(
+    executable: executable, arguments: Arguments(Array(words.dropFirst())),
+    environment: .inherit.updating(variables))
+  return try await withThrowingTaskGroup(of: Output?.self) { group in
+    group.addTask {
+      let result = try await Subprocess.run(
+        configuration, input: .string(input), output: .string(limit: 16 << 20), error: .string(limit: 1 << 20))
+      let code: Int32 =
+        switch result.terminationStatus {
+        case .exited(let code): code
+        case .signaled(let number): 128 + number
+        }
+      return Output(code: code, out: result.standardOutput, err: result.standardError)
+    }
+    group.addTask {
+      try await Task.sleep(for: limit)
+      return nil
+    }
+    defer { group.cancelAll() }
+    let first = try await group.next() ?? nil
+    return first ?? Output(code: -1, out: "", err: "\(words) took longer than \(limit)")
+  }
+}
+
+/// Asks until the answer satisfies, for at most 20 s. Returns the last answer.
+func eventually(
+  _ ask: () async throws -> Output, until isGood: (Output) -> Bool
+) async throws -> Output {
+  var answer = try await ask()
+  for _ in 0..<200 where !isGood(answer) {
+    try await Task.sleep(for: .milliseconds(100))
+    answer = try await ask()
+  }
+  return answer
+}
+
+/// A running instance.
+struct Instance: Sendable {
+  let host: Host
+  let uri: String
+  /// What it runs as: a process id to stop or kill.
+  let pid: pid_t
+
+  /// Runs a verb of the host's program on the instance.
+  func callAsFunction(_ words: String..., environment: [String: String] = [:], input: String = "") async throws
+    -> Output
+  {
+    try await run([host.program] + words, uri: uri, environment: environment, input: input)
+  }
+}
+
+/// Starts an instance, runs `body`, and stops the instance.
+func withInstance<Result: Sendable>(
+  _ host: Host, name: String, environment: [String: String] = [:],
+  _ body: @Sendable @escaping (Instance) async throws -> Result
+) async throws -> Result {
+  let words = host.start(name: name) + ["sh", "-c", "echo $FLUX_URI; exec cat"]
+  let executable: Executable = words[0].contains("/") ? .path(FilePath(words[0])) : .name(words[0])
+  var variables: [Subprocess.Environment.Key: String?] = ["FLUX_URI": nil]
+  for (key, value) in environment { variables[Subprocess.Environment.Key(rawValue: key) ?? "X"] = value }
+  let configuration = Configuration(
+    executable: executable, arguments: Arguments(Array(words.dropFirst())), environment: .inherit.updating(variables))
+  // Its standard input stays open until the body is done; then its command ends, and the instance with it.
+  let result = try await Subprocess.run(configuration, input: .inputWriter, output: .sequence, error: .discarded) {
+    execution in
+    var uri = ""
+    for try await line in execution.standardOutput.strings() {
+      uri = line.trimmed
+      break
+    }
+    let instance = Instance(host: host, uri: uri, pid: execution.processIdentifier.value)
+    let outcome: Swift.Result<Result, any Error>
+    do { outcome = .success(try await body(instance)) } catch { outcome = .failure(error) }
+    try await execution.standardInputWriter.finish()
+    return outcome
+  }
+  return try result.closureResult.get()
+}
+
+extension String {
+  var trimmed: String {
+    var text = self[...]
+    while let last = text.last, last.isWhitespace { text.removeLast() }
+    while let first = text.first, first.isWhitespace { text.removeFirst() }
+    return String(text)
+  }
+}
+
+/// Whether tasks can be given the names of their virtual nodes.
+let canNameHosts = geteuid() == 0
+
+/// This process's PATH.
+let currentPath = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
