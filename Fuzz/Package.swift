@@ -9,9 +9,11 @@ let package = Package(
     .package(name: "flux-delegate", path: ".."), .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
   ],
   targets: [
+    .target(name: "CFuzzMain"),
     .executableTarget(
       name: "FuzzDecoders",
       dependencies: [
+        "CFuzzMain",
         .product(name: "FluxWire", package: "flux-delegate"), .product(name: "FluxJob", package: "flux-delegate"),
         .product(name: "NIOCore", package: "swift-nio"),
       ],

@@ -7,6 +7,7 @@ import FluxWire
 final class IngestService: Service {
   private unowned let broker: Broker
   private unowned let manager: JobManager
+  private lazy var knownHosts = Set(manager.cluster.all.hostlist)
   private static let allowedFlags = 2 | 4 | 8
 
   init(_ broker: Broker, _ manager: JobManager) {
@@ -40,6 +41,21 @@ final class IngestService: Service {
   private func jobspec(_ text: String) throws(ServiceError) -> Jobspec {
     let json: JSON
     do { json = try JSON(parsing: text) } catch { throw ServiceError(.invalid, "jobspec: invalid JSON: \(error)") }
-    do { return try Jobspec(json) } catch { throw ServiceError(.notPermitted, error.message) }
+    let jobspec: Jobspec
+    do { jobspec = try Jobspec(json) } catch { throw ServiceError(.notPermitted, error.message) }
+    if let constraint = jobspec.constraints { try check(constraint) }
+    return jobspec
+  }
+
+  /// A host that the instance does not have is a mistake, as Flux's validator says.
+  private func check(_ constraint: Constraint) throws(ServiceError) {
+    switch constraint {
+    case .hostlist(let hosts):
+      for host in hosts where !knownHosts.contains(host) {
+        throw ServiceError(.notPermitted, "host constraint contains invalid hosts: host '\(host)' not found")
+      }
+    case .not(let parts), .and(let parts), .or(let parts): for part in parts { try check(part) }
+    case .properties, .ranks: break
+    }
   }
 }

@@ -96,8 +96,8 @@ final class JobInfoService: Service {
       isOpen = job.isActive && job.isGuestOpen
     default: throw ServiceError(.noEntry)
     }
-    // A log that may still come into being is waited for; one that never did is not there.
-    if lines.isEmpty, !isOpen { throw ServiceError(.noEntry) }
+    // A log that may still come into being is waited for. Those of a job that never started are empty; else it is not there.
+    if lines.isEmpty, !isOpen { throw ServiceError(job.times[.run] == nil ? .noData : .noEntry) }
     for line in lines { broker.respond(request, ["event": .string(line)]) }
     guard isOpen else { return broker.respond(request, errnum: .noData) }
     if flags & 2 != 0 { broker.respond(request, [:]) }

@@ -68,9 +68,9 @@ final class ConnectionHandler: ChannelInboundHandler {
     let peer = peer
     let timer = timeout.map { timeout in
       context.eventLoop.scheduleTask(in: timeout) {
-        let seconds = timeout.nanoseconds / 1_000_000_000
+        let limit = Duration.nanoseconds(timeout.nanoseconds).inWords
         loopBound.value.abandon(
-          tagBox.value, with: ConnectionError(.timedOut, "\(peer): no answer to \(topic) within \(seconds) s"))
+          tagBox.value, with: ConnectionError(.timedOut, "\(peer): no answer to \(topic) within \(limit)"))
       }
     }
     guard let tag = rpc.begin(streaming: false, .single(continuation, timeout: timer)) else {
@@ -151,17 +151,7 @@ final class ConnectionHandler: ChannelInboundHandler {
   }
 
   private func receiveGreeting(_ byte: UInt8, _ context: ChannelHandlerContext) {
-    guard byte == 0 else {
-      let words = Errnum(UInt32(byte))
-      let error =
-        byte < 0x20 || byte > 0x7e
-        ? ConnectionError(.refused, "\(peer): the instance refuses this user: \(words)")
-        : ConnectionError(
-          .notFlux,
-          "\(peer): what answers is not a Flux instance: its first byte is \(byte) (\"\(Character(UnicodeScalar(byte)))\"); "
-            + "over ssh, this is often text that the shell's start-up files print")
-      return fail(error, context)
-    }
+    guard byte == 0 else { return fail(ConnectionError.greeting(byte, peer: peer), context) }
     isReady = true
     greeting?.resume()
     greeting = nil

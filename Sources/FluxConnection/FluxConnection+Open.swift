@@ -94,6 +94,9 @@ extension FluxConnection {
       return ConnectionError(
         .noSocket, "\(peer): no instance listens on that path: \(String(cString: strerror(io.errnoCode)))", cause: error
       )
+    case EAGAIN:
+      return ConnectionError(
+        .silent, "\(peer): the instance listens and does not accept: too many connections wait already", cause: error)
     case EACCES, EPERM:
       return ConnectionError(
         .refused, "\(peer): this user may not connect: \(String(cString: strerror(io.errnoCode)))", cause: error)

@@ -4,11 +4,6 @@ import FluxJob
 import Logging
 import NIOCore
 import Subprocess
-import SystemPackage
-
-#if canImport(Glibc)
-  import Glibc
-#endif
 
 extension FluxConnection {
   /// Runs ssh with one half of a socket pair as its standard input and output, and `body` on the other half.
@@ -16,40 +11,34 @@ extension FluxConnection {
     to uri: FluxURI, configuration: Configuration, logger: Logger,
     _ body: @escaping @Sendable (FluxConnection) async throws -> Result
   ) async throws -> Result {
-    let variables = configuration.environment ?? inheritedEnvironment()
-    let command = SSHCommand(to: uri, environment: variables, localDirectories: localDirectories(variables))
-    let (near, far) = try socketPair()
-    let farOutput = FileDescriptor(rawValue: fcntl(far, F_DUPFD_CLOEXEC, 0))
-    var options = PlatformOptions()
-    options.createSession = !configuration.isInteractive
-    options.teardownSequence = [.send(signal: .terminate, allowedDurationToNextStep: .seconds(1))]
-    let environment: Subprocess.Environment =
-      configuration.isInteractive ? .inherit : .inherit.updating(["SSH_ASKPASS_REQUIRE": "never"])
-    let executable: Executable =
-      command.program.contains("/") ? .path(FilePath(command.program)) : .name(command.program)
+    let launch = try SSHLaunch(to: uri, configuration: configuration)
     let connection: FluxConnection
     do {
-      connection = try await connect(socket: near, peer: uri.description, configuration: configuration, logger: logger)
+      connection = try await connect(
+        socket: launch.near, peer: uri.description, configuration: configuration, logger: logger)
     } catch {
-      Glibc.close(far)
-      try? farOutput.close()
+      launch.closeFarHalf()
       throw error
     }
+    var options = PlatformOptions()
+    options.createSession = !configuration.isInteractive
+    options.teardownSequence = SSHLaunch.teardown
+    let environment: Subprocess.Environment =
+      configuration.isInteractive ? .inherit : .inherit.updating(["SSH_ASKPASS_REQUIRE": "never"])
     do {
       let outcome = try await Subprocess.run(
-        executable, arguments: Arguments(command.arguments), environment: environment, platformOptions: options,
-        input: .fileDescriptor(FileDescriptor(rawValue: far), closeAfterSpawningProcess: true),
-        output: .fileDescriptor(farOutput, closeAfterSpawningProcess: true), error: .sequence
+        launch.executable, arguments: launch.arguments, environment: environment, platformOptions: options,
+        input: .fileDescriptor(launch.input, closeAfterSpawningProcess: true),
+        output: .fileDescriptor(launch.output, closeAfterSpawningProcess: true), error: .sequence
       ) { execution in
         let outcome = await serve(connection, uri, execution.standardError, configuration, body)
-        try? execution.send(signal: .terminate)
+        await execution.teardown(using: SSHLaunch.teardown)
         return outcome
       }
       return try outcome.closureResult.get()
     } catch let error as SubprocessError {
       await connection.close()
-      throw ConnectionError(
-        .ssh, "\(uri): cannot run \(command.program): \(error); set FLUX_SSH to the ssh program", cause: error)
+      throw launch.failure(error)
     }
   }
 
@@ -96,33 +85,5 @@ extension FluxConnection {
       }
     } catch {}
     return tail.suffix(4096)
-  }
-
-  private static func socketPair() throws -> (near: CInt, far: CInt) {
-    var pair: [CInt] = [-1, -1]
-    guard socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &pair) == 0 else {
-      throw ConnectionError(.limit, "cannot make a socket pair for ssh: \(String(cString: strerror(errno)))")
-    }
-    return (pair[0], pair[1])
-  }
-
-  private static func inheritedEnvironment() -> [String: String] {
-    var result: [String: String] = [:]
-    for name in ["FLUX_SSH", "FLUX_SSH_RCMD", "PATH"] {
-      if let value = getenv(name) { result[name] = String(cString: value) }
-    }
-    return result
-  }
-
-  /// Where this side has `flux` and `flux-delegate`.
-  private static func localDirectories(_ environment: [String: String]) -> [String] {
-    var found: [String] = []
-    let search = (environment["PATH"] ?? "").split(separator: ":").map(String.init)
-    for program in ["flux", "flux-delegate"] {
-      if let directory = search.first(where: { access("\($0)/\(program)", X_OK) == 0 }), !found.contains(directory) {
-        found.append(directory)
-      }
-    }
-    return found
   }
 }

@@ -70,7 +70,7 @@ public actor FluxConnection {
     let timer = channel.eventLoop.scheduleTask(in: TimeAmount(limit)) {
       box.value.fail(
         ConnectionError(
-          .silent, "\(peer): accepted the connection and then said nothing for \(limit.components.seconds) s"))
+          .silent, "\(peer): accepted the connection and then said nothing for \(limit.inWords)"))
     }
     defer { timer.cancel() }
     try await withTaskCancellationHandler {
@@ -151,7 +151,7 @@ public actor FluxConnection {
       switch buffering {
       case .bounded(let limit), .pausing(let limit): limit
       }
-    let waiting = Waiting(resumeBelow: limit / 2)
+    let waiting = Waiting(resumeBelow: max(1, limit / 2))
     let (base, continuation) = AsyncThrowingStream<Message, any Error>.makeStream()
     let box = handlerBox
     let loop = channel.eventLoop
@@ -160,7 +160,9 @@ public actor FluxConnection {
     continuation.onTermination = { reason in
       loop.execute {
         if waiting.drop() { box.value.resumeReading() }
-        if case .cancelled = reason, let tag { box.value.cancelStream(tag, cancelTopic: cancelTopic) }
+        // Ended by the service, else by the consumer or by the limit.
+        if case .finished(nil) = reason { return }
+        if let tag { box.value.cancelStream(tag, cancelTopic: cancelTopic) }
       }
     }
     return RPCStream(base: base) {
@@ -181,7 +183,8 @@ public actor FluxConnection {
         payload: ByteBuffer(string: line)))
   }
 
-  /// The events whose topic begins with `prefix`, from now on; at most the newest 4096 wait for their consumer.
+  /// The events whose topic begins with `prefix`, from now on; at most the newest 4096 wait for their consumer. When it goes
+  /// away the instance is told to send no more.
   public func events(prefix: String) async throws -> AsyncStream<Message> {
     let (stream, continuation) = AsyncStream<Message>.makeStream(bufferingPolicy: .bufferingNewest(4096))
     let id = nextSink
@@ -191,6 +194,12 @@ public actor FluxConnection {
     let loop = channel.eventLoop
     continuation.onTermination = { _ in loop.execute { box.value.removeEventSink(id) } }
     try await rpc("event.subscribe", ["topic": .string(prefix)])
+    continuation.onTermination = { _ in
+      loop.execute {
+        box.value.removeEventSink(id)
+        box.value.send(.request("event.unsubscribe", ["topic": .string(prefix)], options: .noResponse))
+      }
+    }
     return stream
   }
 }

@@ -26,6 +26,12 @@ final class ProxyShell {
     lost = loop.makePromise()
   }
 
+  /// Where no connection came about, nothing else keeps the promises.
+  deinit {
+    ready.fail(ConnectionError(.closed, "\(peer): no connection"))
+    lost.succeed()
+  }
+
   // MARK: The instance
 
   func upstreamAdded(_ channel: any Channel) { upstream = channel }
@@ -34,7 +40,7 @@ final class ProxyShell {
     switch inbound {
     case .greeting(0): ready.succeed()
     case .greeting(let byte):
-      upstreamFailed(ConnectionError(.refused, "\(peer): the instance refuses this user: \(Errnum(UInt32(byte)))"))
+      upstreamFailed(ConnectionError.greeting(byte, peer: peer))
     case .message(let message): perform(router.receiveUpstream(message))
     }
   }

@@ -36,7 +36,7 @@ struct ProxyUpstream: Sendable {
     let timer = loop.scheduleTask(in: TimeAmount(limit)) {
       late.fail(
         ConnectionError(
-          .silent, "\(uri): accepted the connection and then said nothing for \(limit.components.seconds) s"))
+          .silent, "\(uri): accepted the connection and then said nothing for \(limit.inWords)"))
     }
     ready.cascade(to: late)
     defer { timer.cancel() }
@@ -92,31 +92,22 @@ struct ProxyUpstream: Sendable {
     _ initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>,
     _ body: @escaping @Sendable () async throws -> Result
   ) async throws -> Result {
-    var pair: [CInt] = [-1, -1]
-    guard socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &pair) == 0 else {
-      throw ConnectionError(.limit, "cannot make a socket pair for ssh: \(String(cString: strerror(errno)))")
-    }
-    let far = FileDescriptor(rawValue: pair[1])
-    let farOutput = FileDescriptor(rawValue: fcntl(pair[1], F_DUPFD_CLOEXEC, 0))
+    let launch = try SSHLaunch(to: uri, configuration: configuration)
     let channel: any Channel
     do {
-      channel = try await ClientBootstrap(group: loop).channelInitializer(initializer).withConnectedSocket(pair[0])
-        .get()
+      channel = try await ClientBootstrap(group: loop).channelInitializer(initializer)
+        .withConnectedSocket(launch.near).get()
     } catch {
-      try? far.close()
-      try? farOutput.close()
+      launch.closeFarHalf()
       throw error
     }
-    let command = SSHCommand(to: uri, environment: environment, localDirectories: localDirectories)
-    let executable: Executable =
-      command.program.contains("/") ? .path(FilePath(command.program)) : .name(command.program)
     var options = PlatformOptions()
-    options.teardownSequence = [.send(signal: .terminate, allowedDurationToNextStep: .seconds(1))]
+    options.teardownSequence = SSHLaunch.teardown
     do {
       let outcome = try await Subprocess.run(
-        executable, arguments: Arguments(command.arguments), platformOptions: options,
-        input: .fileDescriptor(far, closeAfterSpawningProcess: true),
-        output: .fileDescriptor(farOutput, closeAfterSpawningProcess: true),
+        launch.executable, arguments: launch.arguments, platformOptions: options,
+        input: .fileDescriptor(launch.input, closeAfterSpawningProcess: true),
+        output: .fileDescriptor(launch.output, closeAfterSpawningProcess: true),
         error: .fileDescriptor(.standardError, closeAfterSpawningProcess: false)
       ) { _ in
         // ssh ends with its connection, which `run` closes.
@@ -127,26 +118,7 @@ struct ProxyUpstream: Sendable {
       return try outcome.closureResult.get()
     } catch let error as SubprocessError {
       try? await channel.close()
-      throw ConnectionError(
-        .ssh, "\(uri): cannot run \(command.program): \(error); set FLUX_SSH to the ssh program", cause: error)
+      throw launch.failure(error)
     }
-  }
-
-  private var environment: [String: String] {
-    if let environment = configuration.environment { return environment }
-    var result: [String: String] = [:]
-    for name in ["FLUX_SSH", "FLUX_SSH_RCMD", "PATH"] {
-      if let value = getenv(name) { result[name] = String(cString: value) }
-    }
-    return result
-  }
-
-  /// Where this side has `flux` and `flux-delegate`: on a shared file system the far side has them there too.
-  private var localDirectories: [String] {
-    let search = (environment["PATH"] ?? "").split(separator: ":").map(String.init)
-    let found = ["flux", "flux-delegate"].compactMap { program in
-      search.first { access("\($0)/\(program)", X_OK) == 0 }
-    }
-    return found.first == found.last ? Array(found.prefix(1)) : found
   }
 }

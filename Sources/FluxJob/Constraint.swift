@@ -35,7 +35,7 @@ public indirect enum Constraint: Hashable, Sendable {
       return
     }
     guard ["properties", "hostlist", "ranks", "not", "and", "or"].contains(name) else {
-      throw Self.error("unknown constraint operator '\(name)'")
+      throw Self.error("unknown constraint operator '\(name.excerpt)'")
     }
     guard case .array(let values) = value else { throw Self.error("argument to constraint \(name) must be a sequence") }
     switch name {
@@ -68,14 +68,14 @@ public indirect enum Constraint: Hashable, Sendable {
     switch name {
     case "properties":
       for property in values where property.contains(where: { illegalInProperty.contains($0) }) {
-        throw error("invalid character in property '\(property)'")
+        throw error("invalid character in property '\(property.excerpt)'")
       }
       return .properties(values)
     case "hostlist":
       var hosts = Hostlist()
       for value in values {
         do throws(FormatError) { hosts.append(contentsOf: try Hostlist(parsing: value)) } catch {
-          throw Self.error("invalid hostlist '\(value)': \(error.message)")
+          throw Self.error("invalid hostlist '\(value.excerpt)': \(error.message)")
         }
       }
       return .hostlist(hosts)
@@ -83,12 +83,12 @@ public indirect enum Constraint: Hashable, Sendable {
       var ranks = IDSet()
       for value in values {
         do throws(FormatError) { ranks.formUnion(try IDSet(parsing: value)) } catch {
-          throw Self.error("invalid idset '\(value)': \(error.message)")
+          throw Self.error("invalid idset '\(value.excerpt)': \(error.message)")
         }
       }
       return .ranks(ranks)
     default:
-      throw error("unknown constraint operator '\(name)'")
+      throw error("unknown constraint operator '\(name.excerpt)'")
     }
   }
 

@@ -34,7 +34,7 @@ private struct ConstraintQueryParser {
       return FormatError(
         .constraint, opened > 0 ? "unclosed parenthesis" : "unexpected end of the constraint", offset: end)
     }
-    return FormatError(.constraint, "unexpected '\(token.text)' in the constraint", offset: token.offset)
+    return FormatError(.constraint, "unexpected '\(token.text.excerpt)' in the constraint", offset: token.offset)
   }
 
   mutating func parse() throws(FormatError) -> Constraint {
@@ -54,12 +54,12 @@ private struct ConstraintQueryParser {
       switch token.kind {
       case .or:
         position += 1
-        left = Self.either(left, try expression(above: 1, depth: depth + 1))
+        Self.either(&left, try expression(above: 1, depth: depth + 1))
       case .and:
         position += 1
-        left = Self.both(left, try expression(above: 2, depth: depth + 1))
+        Self.both(&left, try expression(above: 2, depth: depth + 1))
       default:
-        left = Self.both(left, try expression(above: 2, depth: depth + 1))
+        Self.both(&left, try expression(above: 2, depth: depth + 1))
       }
     }
     return left
@@ -110,7 +110,7 @@ private struct ConstraintQueryParser {
     let values =
       operation == "properties" ? value.split(separator: ",", omittingEmptySubsequences: false) : [value[...]]
     guard ["properties", "hostlist", "ranks"].contains(operation) else {
-      throw FormatError(.constraint, "unknown constraint operator '\(operation)'", offset: token.offset)
+      throw FormatError(.constraint, "unknown constraint operator '\(operation.excerpt)'", offset: token.offset)
     }
     do throws(FormatError) {
       return try Constraint.leaf(operation, values.map(String.init))
@@ -119,15 +119,29 @@ private struct ConstraintQueryParser {
     }
   }
 
-  private static func both(_ left: Constraint, _ right: Constraint) -> Constraint {
-    switch (left, right) {
-    case (.and(let operands), _): .and(operands + [right])
-    case (.properties(let names), .properties(let others)): .properties(names + others)
-    default: .and([left, right])
+  // Both take the operands out of the expression on the left, so that long queries need no copies of them.
+
+  private static func both(_ left: inout Constraint, _ right: Constraint) {
+    if case .and(var operands) = left {
+      left = .and([])
+      operands.append(right)
+      left = .and(operands)
+    } else if case .properties(var names) = left, case .properties(let others) = right {
+      left = .and([])
+      names += others
+      left = .properties(names)
+    } else {
+      left = .and([left, right])
     }
   }
 
-  private static func either(_ left: Constraint, _ right: Constraint) -> Constraint {
-    if case .or(let operands) = left { .or(operands + [right]) } else { .or([left, right]) }
+  private static func either(_ left: inout Constraint, _ right: Constraint) {
+    guard case .or(var operands) = left else {
+      left = .or([left, right])
+      return
+    }
+    left = .or([])
+    operands.append(right)
+    left = .or(operands)
   }
 }

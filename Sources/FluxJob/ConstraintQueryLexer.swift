@@ -35,7 +35,7 @@ struct ConstraintQueryLexer {
       }
     }
     if let pending {
-      throw FormatError(.constraint, "missing argument to '\(pending.text)'", offset: pending.offset)
+      throw FormatError(.constraint, "missing argument to '\(pending.text.excerpt)'", offset: pending.offset)
     }
     return result
   }

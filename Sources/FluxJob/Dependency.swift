@@ -48,15 +48,16 @@ extension Dependency {
   /// Parses the form of the command line, `SCHEME:VALUE?key=val&key=val`, as `flux submit --dependency` does.
   ///
   /// Values that read as a number become numbers, all others stay strings; a key given twice becomes an array; keys and
-  /// values (not the part before `?`) are percent-decoded, and `+` is a space; a `#` and what follows it are dropped.
+  /// values (not the part before `?`) are percent-decoded, and `+` is a space; a `#` and what follows it are dropped, and
+  /// so are spaces at the start.
   /// - Throws: ``FormatError`` with code `dependency`: the scheme is not a letter followed by letters, digits, `+`, `-`
   ///   or `.`, or an option is named `scheme` or `value`.
   public init(parsing commandLine: String) throws(FormatError) {
-    let text = commandLine.unicodeScalars
+    let text = commandLine.unicodeScalars.drop { $0 <= " " }
     let colon = text.firstIndex(of: ":") ?? text.endIndex
     let name = String(text[..<colon])
     guard Self.isScheme(name) else {
-      throw FormatError(.dependency, "Invalid dependency URI \"\(commandLine)\": write SCHEME:VALUE?key=value")
+      throw FormatError(.dependency, "Invalid dependency URI \"\(commandLine.excerpt)\": write SCHEME:VALUE?key=value")
     }
     var rest = text[colon...].dropFirst()
     rest = rest[..<(rest.firstIndex(of: "#") ?? rest.endIndex)]

@@ -59,10 +59,12 @@ public struct FluxURI: Hashable, Sendable {
       throw FormatError(.uri, "control character in the URI", offset: offset)
     }
     guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")), bytes[colon...].starts(with: "://".utf8) else {
-      throw FormatError(.uri, "'\(text)' has no scheme: \(hint)")
+      throw FormatError(.uri, "'\(text.excerpt)' has no scheme: \(hint)")
     }
     let name = String(decoding: bytes[..<colon], as: UTF8.self)
-    guard let scheme = Scheme(rawValue: name) else { throw FormatError(.uri, "unknown scheme '\(name)': \(hint)") }
+    guard let scheme = Scheme(rawValue: name) else {
+      throw FormatError(.uri, "unknown scheme '\(name.excerpt)': \(hint)")
+    }
     if let offset = bytes.firstIndex(where: { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }) {
       throw FormatError(.uri, "a URI with query or fragment is not supported: \(hint)", offset: offset)
     }
@@ -74,7 +76,8 @@ public struct FluxURI: Hashable, Sendable {
   private static func check(local authority: String, path: String) throws(FormatError) {
     guard authority.isEmpty else {
       throw FormatError(
-        .uri, "the path of a local socket is absolute: write local:///\(authority)\(path), with three slashes",
+        .uri,
+        "the path of a local socket is absolute: write local:///\((authority + path).excerpt), with three slashes",
         offset: 8)
     }
     guard path.utf8.count > 1 else { throw FormatError(.uri, "no path: write local:///path/to/socket") }
@@ -88,7 +91,7 @@ public struct FluxURI: Hashable, Sendable {
     guard path.utf8.count > 1 else { throw FormatError(.uri, "no path: write ssh://host/path/to/socket") }
     guard path.utf8.allSatisfy({ isSafe($0) || "/+=:,@%".utf8.contains($0) }) else {
       throw FormatError(
-        .uri, "the path '\(path)' contains a space or another character that the remote shell would interpret")
+        .uri, "the path '\(path.excerpt)' contains a space or another character that the remote shell would interpret")
     }
   }
 
@@ -102,7 +105,7 @@ public struct FluxURI: Hashable, Sendable {
       let digits = rest[rest.index(after: colon)...]
       guard digits.utf8.count <= 5, digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = Int(digits),
         (1...65535).contains(port)
-      else { throw FormatError(.uri, "invalid port '\(digits)': a port is a number from 1 to 65535") }
+      else { throw FormatError(.uri, "invalid port '\(digits.excerpt)': a port is a number from 1 to 65535") }
       self.port = port
       rest = rest[..<colon]
     }
@@ -113,10 +116,11 @@ public struct FluxURI: Hashable, Sendable {
   private static func checkedName(_ name: Substring, _ what: String) throws(FormatError) -> String {
     guard !name.isEmpty else { throw FormatError(.uri, "empty \(what): write ssh://user@host/path/to/socket") }
     guard name.utf8.first != UInt8(ascii: "-") else {
-      throw FormatError(.uri, "the \(what) '\(name)' starts with '-': ssh would take it for an option")
+      throw FormatError(.uri, "the \(what) '\(name.excerpt)' starts with '-': ssh would take it for an option")
     }
     guard name.utf8.allSatisfy(isSafe) else {
-      throw FormatError(.uri, "the \(what) '\(name)' contains a character other than letters, digits, '.', '_' and '-'")
+      throw FormatError(
+        .uri, "the \(what) '\(name.excerpt)' contains a character other than letters, digits, '.', '_' and '-'")
     }
     return String(name)
   }

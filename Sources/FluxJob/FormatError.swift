@@ -58,3 +58,11 @@ public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
     return "\(message) (at offset \(offset))"
   }
 }
+
+extension StringProtocol {
+  /// The text for an error message, cut off after 100 characters.
+  var excerpt: String {
+    let end = index(startIndex, offsetBy: 100, limitedBy: endIndex) ?? endIndex
+    return end == endIndex ? String(self) : self[..<end] + "..."
+  }
+}

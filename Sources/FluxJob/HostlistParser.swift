@@ -84,7 +84,7 @@ struct HostlistParser {
 
   /// Parses `N`, `N-M` or `N-` (the same as `N`); spaces before a number are skipped and count for the width.
   private func range(_ text: ArraySlice<UInt8>) throws(FormatError) -> Range {
-    let invalid = "invalid range '\(String(decoding: text, as: UTF8.self))'"
+    let invalid = "invalid range '\(String(decoding: text, as: UTF8.self).excerpt)'"
     guard let dash = text.firstIndex(of: UInt8(ascii: "-")) else {
       guard let low = Self.number(text) else { throw error(invalid, text.startIndex) }
       return Range(low: low, high: low, width: text.count)

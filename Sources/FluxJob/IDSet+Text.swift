@@ -12,16 +12,18 @@ extension IDSet: CustomStringConvertible {
       bytes = bytes.dropFirst().dropLast()
     }
     if let offset = bytes.firstIndex(where: { $0 == UInt8(ascii: "[") || $0 == UInt8(ascii: "]") }) {
-      throw FormatError(.idset, "idset '\(text)': mismatched or nested brackets", offset: offset)
+      throw FormatError(.idset, "idset '\(text.excerpt)': mismatched or nested brackets", offset: offset)
     }
     for element in bytes.split(separator: UInt8(ascii: ",")) {
       guard let range = Self.parseRange(element) else {
         throw FormatError(
-          .idset, "error parsing range '\(String(decoding: element, as: UTF8.self))'", offset: element.startIndex)
+          .idset, "error parsing range '\(String(decoding: element, as: UTF8.self).excerpt)'",
+          offset: element.startIndex)
       }
       if let last, range.lowerBound <= last {
         throw FormatError(
-          .idset, "range '\(String(decoding: element, as: UTF8.self))' is out of order", offset: element.startIndex)
+          .idset, "range '\(String(decoding: element, as: UTF8.self).excerpt)' is out of order",
+          offset: element.startIndex)
       }
       append(range)
     }

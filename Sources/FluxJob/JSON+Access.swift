@@ -75,16 +75,12 @@ extension JSON {
 
   /// Sets the value at a dotted path such as `attributes.system.duration`, with the objects on the way to it.
   ///
-  /// A `null` on the way counts as an absent object. Nothing happens if a component is empty or if something else than
-  /// an object is in the way.
+  /// A `null` on the way counts as an absent object. Nothing happens if a component is empty, if there are more than 64
+  /// of them, or if something else than an object is in the way.
   public mutating func set(path: String, to value: JSON) {
     let keys = path.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-    guard !keys.contains("") else { return }
-    set(keys: keys[...], to: value)
-  }
-
-  private mutating func set(keys: ArraySlice<String>, to value: JSON) {
-    // Not recursive, as the path may be long: unwraps the objects on the way, then wraps them again.
+    guard !keys.contains(""), keys.count <= 64 else { return }
+    // Unwraps the objects on the way, then wraps them again.
     var objects: [JSONObject] = []
     var current = self
     for key in keys {

@@ -122,13 +122,13 @@ extension JobID {
     } else if let first = id.unicodeScalars.first, first == "f" || first == "\u{192}" {
       value = Self.parseBase58(id.unicodeScalars.dropFirst())
     } else if id.utf8.starts(with: [0xF0, 0x9F]) {
-      throw FormatError(.jobID, "job id '\(text)': the emoji form is not supported")
+      throw FormatError(.jobID, "job id '\(text.excerpt)': the emoji form is not supported")
     } else if id.hasPrefix("0x") {
       value = Self.parseNumber(id.utf8.dropFirst(2), radix: 16)
     } else {
       value = Self.parseNumber(id.utf8.first == UInt8(ascii: "+") ? id.utf8.dropFirst() : id.utf8, radix: 10)
     }
-    guard let value else { throw FormatError(.jobID, "'\(text)' is not a valid job id") }
+    guard let value else { throw FormatError(.jobID, "'\(text.excerpt)' is not a valid job id") }
     rawValue = value
   }
 

@@ -8,7 +8,7 @@ enum JobspecValidator {
     guard case .object(let document) = json else { throw error("jobspec is not an object") }
     let keys = ["version", "resources", "tasks", "attributes"]
     for key in keys where document[key] == nil { throw error("Missing key (\(key))") }
-    for key in document.keys where !keys.contains(key) { throw error("Extraneous key (\(key))") }
+    for key in document.keys where !keys.contains(key) { throw error("Extraneous key (\(key.excerpt))") }
     guard case .int(1)? = document["version"] else { throw error("version must be 1") }
     guard case .array(let resources)? = document["resources"] else { throw error("resources must be a sequence") }
     guard case .array(let tasks)? = document["tasks"] else { throw error("tasks must be a sequence") }
@@ -42,7 +42,7 @@ enum JobspecValidator {
     guard let count else { throw error("count is a required key for resources") }
     guard case .int(let number) = count else {
       switch count {
-      case .string, .object: throw error("resource count must be an integer for type '\(type)'")
+      case .string, .object: throw error("resource count must be an integer for type '\(type.excerpt)'")
       default: throw error("count must be an int or mapping")
       }
     }
@@ -75,7 +75,7 @@ enum JobspecValidator {
   // MARK: Attributes
 
   private static func validate(attributes: JSONObject) throws(FormatError) {
-    for key in attributes.keys where key != "system" && key != "user" { throw error("Extraneous key (\(key))") }
+    for key in attributes.keys where key != "system" && key != "user" { throw error("Extraneous key (\(key.excerpt))") }
     guard let system = attributes["system"] else { throw error("attributes.system is a required key") }
     guard case .object(let system) = system else { throw error("attributes.system must be a mapping") }
     if let dependencies = system["dependencies"] {

@@ -103,9 +103,9 @@ extension ResourceSet {
     var properties: [String: IDSet] = [:]
     for (name, value) in members {
       if let illegal = name.first(where: { "!&'\"^`|()".contains($0) }) {
-        throw error("invalid character '\(illegal)' in property '\(name)'")
+        throw error("invalid character '\(illegal)' in property '\(name.excerpt)'")
       }
-      properties[name] = try parseIDSet(value, "property '\(name)'")
+      properties[name] = try parseIDSet(value, "property '\(name.excerpt)'")
     }
     return properties
   }

@@ -23,7 +23,13 @@ public struct ResourceSet: Hashable, Sendable {
   }
 
   /// The resources of each rank, ordered by rank, each rank once.
-  public private(set) var ranks: [Rank]
+  ///
+  /// Setting sorts, and merges ranks with the same number.
+  public var ranks: [Rank] {
+    get { sortedRanks }
+    set { sortedRanks = Self.merged(newValue) }
+  }
+  private var sortedRanks: [Rank]
   /// When the set becomes valid, in seconds since 1970-01-01 UTC; 0 if unset.
   public var startTime: Double
   /// When the set becomes invalid, in seconds since 1970-01-01 UTC; 0 if unset.
@@ -37,7 +43,7 @@ public struct ResourceSet: Hashable, Sendable {
 
   /// A set of the given ranks; a rank given twice gets the resources of both. Times are seconds since 1970-01-01 UTC.
   public init(ranks: [Rank], startTime: Double = 0, expiration: Double = 0, properties: [String: IDSet] = [:]) {
-    self.ranks = Self.merged(ranks)
+    sortedRanks = Self.merged(ranks)
     self.startTime = startTime
     self.expiration = expiration
     self.properties = properties
@@ -90,7 +96,7 @@ extension ResourceSet {
   /// them; the properties are those of both.
   public func union(_ other: ResourceSet) -> ResourceSet {
     var result = self
-    result.ranks = Self.merged(ranks + other.ranks)
+    result.ranks = ranks + other.ranks
     result.properties.merge(other.properties) { $0.union($1) }
     return result
   }
@@ -120,12 +126,12 @@ extension ResourceSet {
 
   private func combined(with other: ResourceSet, _ combine: (Rank, Rank?) -> Rank?) -> ResourceSet {
     var result = self
-    result.ranks = []
+    result.sortedRanks = []
     var opposite = other.ranks[...]
     for rank in ranks {
       while let first = opposite.first, first.rank < rank.rank { opposite.removeFirst() }
       let match = opposite.first.flatMap { $0.rank == rank.rank ? $0 : nil }
-      if let left = combine(rank, match) { result.ranks.append(left) }
+      if let left = combine(rank, match) { result.sortedRanks.append(left) }
     }
     let left = result.rankSet
     result.properties = properties.mapValues { $0.intersection(left) }.filter { !$0.value.isEmpty }

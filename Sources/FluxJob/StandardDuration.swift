@@ -21,7 +21,8 @@ public struct StandardDuration: Hashable, Sendable {
       seconds = value * factor
       return
     }
-    throw FormatError(.duration, "'\(text)' is not a Flux standard duration such as 30, 500ms, 10m, 1.5h, 2d or inf")
+    throw FormatError(
+      .duration, "'\(text.excerpt)' is not a Flux standard duration such as 30, 500ms, 10m, 1.5h, 2d or inf")
   }
 
   private static func number(_ text: Substring) -> Double? {
@@ -60,7 +61,7 @@ extension StandardDuration: CustomStringConvertible {
     guard number.isFinite, number != 0 else { return number.description }
     var (digits, exponent) = decimal(number.magnitude)
     if digits.count > 6 {
-      let roundUp = digits[6] >= 5
+      let roundUp = roundsUp(number.magnitude, digits, exponent)
       digits.removeLast(digits.count - 6)
       if roundUp { increment(&digits, &exponent) }
     }
@@ -80,6 +81,20 @@ extension StandardDuration: CustomStringConvertible {
       exponent -= 1
     }
     return (digits, exponent)
+  }
+
+  /// Whether the digits after the sixth are more than half; an exact half rounds to even, as in C.
+  private static func roundsUp(_ number: Double, _ digits: [Int], _ exponent: Int) -> Bool {
+    let scale = 6 - exponent
+    let shift = 52 - number.exponent
+    guard digits.count == 7, digits[6] == 5, (0...18).contains(scale), (0...100).contains(shift) else {
+      return digits[6] >= 5
+    }
+    // The digits may be rounded themselves: compares number * 10^scale with them, both times 2^shift.
+    var exact = UInt128(number.significandBitPattern | 1 << 52)
+    for _ in 0..<scale { exact *= 10 }
+    let half = digits.reduce(UInt128(0)) { $0 * 10 + UInt128($1) } << UInt128(shift)
+    return exact == half ? digits[5] % 2 == 1 : exact > half
   }
 
   private static func increment(_ digits: inout [Int], _ exponent: inout Int) {

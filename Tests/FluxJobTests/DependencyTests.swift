@@ -23,7 +23,8 @@ import Testing
     ("a:b?x=-5&y=+5&z=.5&u=5.", ["scheme": "a", "value": "b", "x": -5, "y": 5, "z": 0.5, "u": 5.0]),
     ("string:foo?type=out", ["scheme": "string", "value": "foo", "type": "out"]),
     ("a:b?x=%ff", ["scheme": "a", "value": "b", "x": "\u{FFFD}"]), ("a:b?=1", ["scheme": "a", "value": "b", "": 1]),
-    ("a::b", ["scheme": "a", "value": ":b"]), ("a:[x", ["scheme": "a", "value": "[x"]),
+    (" \ta:b", ["scheme": "a", "value": "b"]), ("a::b", ["scheme": "a", "value": ":b"]),
+    ("a:[x", ["scheme": "a", "value": "[x"]),
     ("a:b?x=100%&y=%4", ["scheme": "a", "value": "b", "x": "100%", "y": "%4"]),
     ("afterok:ƒ2oLkTLb", ["scheme": "afterok", "value": "ƒ2oLkTLb"]),
     // JSON has no infinity, where Flux writes one.

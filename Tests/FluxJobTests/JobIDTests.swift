@@ -81,7 +81,11 @@ import Testing
 
   @Test func hostileInput() {
     for unit in ["1", "f1", "a-", "1.", "0x", "academy-"] {
-      #expect(throws: FormatError.self) { try JobID(parsing: String(repeating: unit, count: 100_000)) }
+      #expect {
+        try JobID(parsing: String(repeating: unit, count: 100_000))
+      } throws: {
+        ($0 as? FormatError).map { $0.message.count < 200 } == true  // the text is not repeated as a whole
+      }
     }
   }
 

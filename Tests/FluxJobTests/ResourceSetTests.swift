@@ -74,6 +74,17 @@ import Testing
     #expect(set.ranks == [ResourceSet.Rank(rank: 0, host: "h", cores: [0, 2], gpus: [1])])
   }
 
+  @Test func settingRanksSortsThem() {
+    var set = ResourceSet(ranks: [])
+    set.ranks = [
+      .init(rank: 1, host: "b", cores: [0]), .init(rank: 0, host: "a", cores: [1]),
+      .init(rank: 1, host: "", cores: [2]),
+    ]
+    #expect(set.ranks == [.init(rank: 0, host: "a", cores: [1]), .init(rank: 1, host: "b", cores: [0, 2])])
+    set.ranks[0].host = "c"
+    #expect(set.hostlist.hosts == ["c", "b"])
+  }
+
   @Test func hostsMayBeUnknown() throws {
     for nodelist in ["", #","nodelist":[]"#, #","nodelist":[""]"#] {
       let set = try ResourceSet(

@@ -19,12 +19,7 @@ public func fuzz(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     } again: {
       try IDSet(parsing: $0).description
     }
-  case 4:
-    text(input) {
-      try Hostlist(parsing: $0).description
-    } again: {
-      try Hostlist(parsing: $0).description
-    }
+  case 4: hostlist(input)
   case 5:
     text(input) {
       try JobID(parsing: $0).encoded(.f58)
@@ -80,6 +75,17 @@ private func text(
 ) {
   guard let text = String(validating: input, as: UTF8.self), let first = try? parse(text) else { return }
   guard let second = try? again(first), second == first else { fatalError("\(first) does not survive a round trip") }
+}
+
+/// Flux expands the first bracket of a name only, so a name may have brackets left, and a list of such names reads differently when
+/// it is read again. Every other list survives a round trip.
+private func hostlist(_ input: UnsafeBufferPointer<UInt8>) {
+  guard let text = String(validating: input, as: UTF8.self), let list = try? Hostlist(parsing: text),
+    !list.contains(where: { $0.contains("[") || $0.contains("]") })
+  else { return }
+  guard let again = try? Hostlist(parsing: list.description), again.hosts == list.hosts else {
+    fatalError("\(list) does not survive a round trip")
+  }
 }
 
 /// Everything that is read from a document of somebody else's.

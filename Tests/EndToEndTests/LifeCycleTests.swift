@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import Glibc
+import Testing
+
+/// The plugin comes and goes, the agent dies, the target is away: no job is lost, and none runs twice.
+@Suite(.serialized) struct LifeCycleTests {
+  private static let environment = ["PATH": Build.directory + ":" + currentPath]
+
+  private func load(_ a: Instance) async throws {
+    let loaded = try await a("jobtap", "load", Build.plugin)
+    try #require(loaded.code == 0, "\(loaded)")
+  }
+
+  private func agent(of a: Instance) async throws -> pid_t {
+    let query = try await eventually {
+      try await run([Build.executable, "jobtap", "query", "delegate.so"], uri: a.uri)
+    } until: {
+      $0.out.contains("\"pid\"") && $0.out.contains("\"attached\":true")
+    }
+    let digits = query.out.split(separator: "\"pid\":").last?.prefix { $0.isNumber } ?? ""
+    return try #require(pid_t(digits), "\(query)")
+  }
+
+  /// Removing the plugin with jobs in flight, and loading it again: each job runs once.
+  @Test(arguments: Host.available) func removedAndLoadedWithJobsInFlight(_ host: Host) async throws {
+    try await withInstance(host, name: "a") { a in
+      try await withInstance(host, name: "b") { b in
+        try await load(a)
+        let count = 30
+        async let submitted = a(
+          "submit", "--cc=1-\(count)", "--dependency=delegate:\(b.uri)", "true")
+        for _ in 0..<3 {
+          try await Task.sleep(for: .milliseconds(40))
+          _ = try await a("jobtap", "remove", "delegate.so")
+          try await load(a)
+        }
+        let ids = try await submitted.lines.compactMap { $0.split(separator: " ").first.map(String.init) }
+        // Those that met no plugin were rejected; the others have all been handed over, once.
+        let done = try await eventually {
+          try await a("jobs", "-a", "-n", "-o", "{id.f58} {state} {exception.type}")
+        } until: {
+          $0.lines.filter { $0.contains("INACTIVE DelegationSuccess") }.count >= ids.count
+        }
+        #expect(done.lines.filter { $0.contains("INACTIVE DelegationSuccess") }.count == ids.count, "\(done)")
+        let remote = try await eventually {
+          try await b("jobs", "-a", "-n", "-o", "{id.f58} {status}")
+        } until: {
+          $0.lines.filter { $0.contains("COMPLETED") }.count >= ids.count
+        }
+        #expect(remote.lines.count == ids.count, "\(remote)")
+      }
+    }
+  }
+
+  /// `kill -9` of the agent: another takes over.
+  @Test(arguments: Host.available) func theAgentIsKilled(_ host: Host) async throws {
+    try await withInstance(host, name: "a") { a in
+      try await withInstance(host, name: "b") { b in
+        try await load(a)
+        let first = try await agent(of: a)
+        let count = 30
+        async let submitted = a("submit", "--cc=1-\(count)", "--dependency=delegate:\(b.uri)", "true")
+        try await Task.sleep(for: .milliseconds(120))
+        kill(first, SIGKILL)
+        let answer = try await submitted
+        #expect(answer.lines.count == count, "\(answer)")
+        let done = try await eventually {
+          try await a("jobs", "-a", "-n", "-o", "{state} {exception.type}")
+        } until: {
+          $0.lines.filter { $0.contains("INACTIVE DelegationSuccess") }.count == count
+        }
+        #expect(done.lines.filter { $0.contains("INACTIVE DelegationSuccess") }.count == count, "\(done)")
+        let remote = try await b("jobs", "-a", "-n")
+        #expect(remote.lines.count == count, "\(remote)")
+        let second = try await agent(of: a)
+        #expect(second != first)
+      }
+    }
+  }
+
+  /// The agent ends when the plugin is removed, and with its instance.
+  @Test(arguments: Host.available) func theAgentEnds(_ host: Host) async throws {
+    let second = try await withInstance(host, name: "a") { a in
+      try await load(a)
+      let first = try await agent(of: a)
+      _ = try await a("jobtap", "remove", "delegate.so")
+      let gone = try await eventually {
+        Output(code: kill(first, 0), out: "", err: "")
+      } until: {
+        $0.code != 0
+      }
+      #expect(gone.code != 0)
+      try await load(a)
+      return try await agent(of: a)
+    }
+    let gone = try await eventually {
+      Output(code: kill(second, 0), out: "", err: "")
+    } until: {
+      $0.code != 0
+    }
+    #expect(gone.code != 0)
+  }
+
+  /// A wrong argument, or an executable that is not there: the load fails, and the log says why.
+  @Test(arguments: Host.available) func wrongArguments(_ host: Host) async throws {
+    try await withInstance(host, name: "a") { a in
+      for (argument, words) in [
+        ("nosuch=1", "unknown argument 'nosuch'"), ("agent=/no/such", "no flux-delegate executable at /no/such"),
+      ] {
+        let loaded = try await a("jobtap", "load", Build.plugin, argument)
+        #expect(loaded.code != 0)
+        let log = try await run(host == .embedded ? [Build.executable, "dmesg"] : ["flux", "dmesg"], uri: a.uri)
+        #expect(log.out.contains(words), "\(log)")
+      }
+      let listed = try await a("jobtap", "list")
+      #expect(!listed.lines.contains("delegate.so"))
+    }
+  }
+
+  /// Jobs that are not delegated are not touched: the plugin's agent is told nothing of them.
+  @Test(arguments: Host.available) func otherJobsAreNotTouched(_ host: Host) async throws {
+    try await withInstance(host, name: "a") { a in
+      try await load(a)
+      let ran = try await a("run", "-n1", "echo", "home")
+      #expect(ran.code == 0 && ran.out == "home\n", "\(ran)")
+    }
+  }
+}
