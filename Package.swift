@@ -103,7 +103,7 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
-      name: "FluxConnectionTests", dependencies: ["FluxConnection", "FluxWire", "FluxJob"] + nio,
+      name: "FluxConnectionTests", dependencies: ["FluxConnection", "FluxWire", "FluxJob", logging] + nio,
       swiftSettings: strict),
     .testTarget(name: "DelegationTests", dependencies: ["Delegation", "FluxJob"], swiftSettings: strict),
     .testTarget(

@@ -142,12 +142,12 @@ final class Broker {
 
   /// Answers with success.
   func respond(_ request: Request, _ payload: JSON? = nil) {
-    send(Message.response(to: request.message, payload: payload.map(Message.payload(of:))))
+    send(Message.response(to: request.message, payload: payload.map(Message.payload(of:))), to: request.message)
   }
 
   /// Answers with bytes that are not JSON.
   func respond(_ request: Request, raw text: String) {
-    send(Message.response(to: request.message, payload: ByteBuffer(string: text)))
+    send(Message.response(to: request.message, payload: ByteBuffer(string: text)), to: request.message)
   }
 
   /// Answers with an error; ends a stream.

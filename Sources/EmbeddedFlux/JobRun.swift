@@ -23,11 +23,22 @@ final class JobRun: Service {
   /// How long a task's pipes may stay open after its process has ended, in seconds.
   private static let lingerTime = 1.0
 
+  /// How much standard input may wait for a task that does not read it.
+  private static let maximumInput = 16 << 20
+  /// How soon a full pipe is tried again, in seconds.
+  private static let inputRetry = 0.005
+
   private struct TaskState {
     var layout: TaskLayout.Task
     var pid: pid_t = 0
     var pipes: [CInt: String] = [:]
     var input: CInt = -1
+    /// What its standard input has not taken yet.
+    var unwritten: [UInt8] = []
+    /// Whether its standard input ends after that.
+    var endsInput = false
+    /// Whether the next try to write is on its way.
+    var isRetryDue = false
     var status: WaitStatus?
   }
 
@@ -219,22 +230,45 @@ final class JobRun: Service {
     } else {
       bytes = Array(data.utf8)
     }
-    for index in tasks.indices where targets?.contains(tasks[index].layout.rank) ?? true {
-      write(bytes, to: index)
-      if request.payload["eof"]?.boolValue == true { closeInput(index) }
+    let chosen = tasks.indices.filter { targets?.contains(tasks[$0].layout.rank) ?? true }
+    guard chosen.allSatisfy({ tasks[$0].unwritten.count + bytes.count <= Self.maximumInput }) else {
+      throw ServiceError(
+        .busy, "a task that does not read has \(Self.maximumInput >> 20) MiB of standard input waiting")
+    }
+    for index in chosen where tasks[index].input >= 0 {
+      tasks[index].unwritten += bytes
+      if request.payload["eof"]?.boolValue == true { tasks[index].endsInput = true }
+      write(index)
     }
     broker.respond(request)
   }
 
-  /// Writes what the pipe takes. A task that does not read loses what exceeds the pipe's 64 KiB.
-  private func write(_ bytes: [UInt8], to index: Int) {
-    guard tasks[index].input >= 0, !bytes.isEmpty else { return }
-    _ = bytes.withUnsafeBytes { Glibc.write(tasks[index].input, $0.baseAddress, $0.count) }
+  /// Writes what the pipe takes now, and the rest a little later.
+  private func write(_ index: Int) {
+    var written = 0
+    tasks[index].unwritten.withUnsafeBytes { bytes in
+      while written < bytes.count {
+        let count = Glibc.write(tasks[index].input, bytes.baseAddress?.advanced(by: written), bytes.count - written)
+        if count <= 0 { break }
+        written += count
+      }
+    }
+    let isBroken = written < tasks[index].unwritten.count && errno != EAGAIN && errno != EINTR
+    tasks[index].unwritten.removeFirst(written)
+    if isBroken || (tasks[index].unwritten.isEmpty && tasks[index].endsInput) { return closeInput(index) }
+    guard !tasks[index].unwritten.isEmpty, !tasks[index].isRetryDue else { return }
+    tasks[index].isRetryDue = true
+    _ = broker.after(Self.inputRetry) { [weak self] in
+      guard let self, !isFinished else { return }
+      tasks[index].isRetryDue = false
+      if tasks[index].input >= 0 { write(index) }
+    }
   }
 
   private func closeInput(_ index: Int) {
     guard tasks[index].input >= 0 else { return }
     Glibc.close(tasks[index].input)
     tasks[index].input = -1
+    tasks[index].unwritten = []
   }
 }

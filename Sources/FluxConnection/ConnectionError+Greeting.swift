@@ -5,8 +5,8 @@ import FluxWire
 extension ConnectionError {
   /// What it means that `byte` came where an instance says 0.
   ///
-  /// It is the errno of a refusal, or the first byte of something else: letters, but also the line break and the escape with
-  /// which text begins (10 and 27 are errnos that nobody refuses with), and what is more than any errno.
+  /// It is the errno of a refusal, or the first byte of something else: letters, but also the line break and the
+  /// escape with which text begins (10 and 27 are errnos that nobody refuses with), and what is more than any errno.
   static func greeting(_ byte: UInt8, peer: String) -> ConnectionError {
     let isText = (0x20...0x7e).contains(byte) || byte == 0x0a || byte == 0x1b
     guard isText || byte > 133 else {

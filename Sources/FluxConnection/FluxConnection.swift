@@ -183,8 +183,8 @@ public actor FluxConnection {
         payload: ByteBuffer(string: line)))
   }
 
-  /// The events whose topic begins with `prefix`, from now on; at most the newest 4096 wait for their consumer. When it goes
-  /// away the instance is told to send no more.
+  /// The events whose topic begins with `prefix`, from now on; at most the newest 4096 wait for their consumer. When it
+  /// goes away the instance is told to send no more.
   public func events(prefix: String) async throws -> AsyncStream<Message> {
     let (stream, continuation) = AsyncStream<Message>.makeStream(bufferingPolicy: .bufferingNewest(4096))
     let id = nextSink

@@ -88,6 +88,10 @@ public struct ProxyRouter: Sendable {
     case "service.add", "service.remove": return register(route, message, isAdding: topic == "service.add")
     default: break
     }
+    // One hop more than the instance accepts would cost everybody the connection.
+    guard (message.routes?.count ?? 0) < MessageCodec.maximumRoutes else {
+      return Self.answer(route, message, .hostUnreachable)
+    }
     if !message.options.contains(.noResponse) {
       clients[route]?.endpoints.insert(
         Endpoint(
@@ -190,7 +194,8 @@ public struct ProxyRouter: Sendable {
       services[service] = entry.client
     case .serviceRemove(let service) where response.detail == 0: services[service] = nil
     case .subscription(let topic) where response.detail != 0:
-      clients[entry.client]?.subscriptions[topic] = nil
+      // Those who have joined it meanwhile are not subscribed either.
+      for client in clients.keys { clients[client]?.subscriptions[topic] = nil }
       subscriptions[topic] = nil
     default: break
     }

@@ -109,11 +109,12 @@ struct ProxyUpstream: Sendable {
         input: .fileDescriptor(launch.input, closeAfterSpawningProcess: true),
         output: .fileDescriptor(launch.output, closeAfterSpawningProcess: true),
         error: .fileDescriptor(.standardError, closeAfterSpawningProcess: false)
-      ) { _ in
-        // ssh ends with its connection, which `run` closes.
-        do { return Swift.Result<Result, any Error>.success(try await run(body, then: channel)) } catch {
-          return .failure(error)
-        }
+      ) { execution in
+        let outcome: Swift.Result<Result, any Error>
+        do { outcome = .success(try await run(body, then: channel)) } catch { outcome = .failure(error) }
+        // ssh ends with its connection, which `run` has closed, unless its network is dead.
+        await execution.teardown(using: SSHLaunch.patientTeardown)
+        return outcome
       }
       return try outcome.closureResult.get()
     } catch let error as SubprocessError {

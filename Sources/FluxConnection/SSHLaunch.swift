@@ -45,6 +45,10 @@ struct SSHLaunch: Sendable {
 
   /// How an ssh that is no longer needed is ended.
   static var teardown: [TeardownStep] { [.send(signal: .terminate, allowedDurationToNextStep: .seconds(1))] }
+  /// How an ssh is ended whose input has ended: what it still has, it may send. (To go on is no news to it.)
+  static var patientTeardown: [TeardownStep] {
+    [.send(signal: .resume, allowedDurationToNextStep: .seconds(2))] + teardown
+  }
 
   /// Closes ssh's half, when ssh is not run after all.
   func closeFarHalf() {

@@ -157,6 +157,22 @@ import Testing
     return String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).contains(") Z ")
   }
 
+  /// More than a pipe holds, to a task that reads late: nothing is lost.
+  @Test func standardInput() async throws {
+    try await Self.withInstance { _, connection in
+      let id = try await Self.submit(connection, Self.jobspec(["sh", "-c", "sleep 0.1; wc -c"]))
+      for try await response in await connection.stream(
+        "job-info.eventlog-watch", ["id": id.json, "path": "eventlog", "flags": 0])
+      where response.text?.contains("\\\"start\\\"") == true { break }
+      let service = "0-shell-\(id.encoded(.f58plain)).stdin"
+      let chunk = JSON.string(String(repeating: "x", count: 50_000))
+      for _ in 0..<20 { try await connection.rpc(service, ["stream": "stdin", "rank": "all", "data": chunk]) }
+      try await connection.rpc(service, ["stream": "stdin", "rank": "all", "eof": true])
+      let output = String(decoding: try await Self.output(connection, id), as: UTF8.self)
+      #expect(output == "1000000\n")
+    }
+  }
+
   @Test func theTimeLimit() async throws {
     try await Self.withInstance { _, connection in
       let id = try await Self.submit(connection, Self.jobspec(["sleep", "60"], duration: 0.2))

@@ -68,7 +68,8 @@ struct FakeSSH: Sendable {
   }
 
   /// Fails to connect through it.
-  func fail(timeout: Duration = .seconds(30), at location: SourceLocation = #_sourceLocation) async -> ConnectionError? {
+  func fail(timeout: Duration = .seconds(30), at location: SourceLocation = #_sourceLocation) async -> ConnectionError?
+  {
     await #expect(throws: ConnectionError.self, sourceLocation: location) {
       try await connect(timeout: timeout) { _ in Issue.record("connected", sourceLocation: location) }
     }

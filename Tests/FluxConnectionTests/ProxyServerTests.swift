@@ -41,7 +41,9 @@ import Testing
     let gone = Signal()
     try await TemporaryDirectory.with { directory in
       let path = "\(directory.path)/proxy"
-      try await Twin.with { try await serve($0, then: gone) } body: { twin in
+      try await Twin.with {
+        try await serve($0, then: gone)
+      } body: { twin in
         try await ProxyServer.withServer(to: twin.uri, listeningOn: path, logger: Twin.logger) { server in
           try await ask(server.path, until: gone)
         }
@@ -53,13 +55,28 @@ import Testing
     let gone = Signal()
     try await FakeSSH.with(FakeSSH.relay) { ssh in
       let path = "\(ssh.directory.path)/proxy"
-      try await Twin.with { try await serve($0, then: gone) } body: { twin in
+      try await Twin.with {
+        try await serve($0, then: gone)
+      } body: { twin in
         try await ProxyServer.withServer(
           to: FluxURI(parsing: "ssh://far\(twin.path)"), listeningOn: path, configuration: ssh.configuration,
           logger: Twin.logger
         ) { server in try await ask(server.path, until: gone) }
       }
     }
+  }
+
+  /// An ssh whose network is dead does not end when its input does.
+  @Test func anSSHThatDoesNotEnd() async throws {
+    let clock = ContinuousClock()
+    let start = clock.now
+    try await FakeSSH.with(#"printf '\000'; exec sleep 25"#) { ssh in
+      try await ProxyServer.withServer(
+        to: FluxURI(parsing: "ssh://far/s"), listeningOn: "\(ssh.directory.path)/proxy",
+        configuration: ssh.configuration, logger: Twin.logger
+      ) { _ in }
+    }
+    #expect(clock.now - start < .seconds(20))
   }
 
   /// Fails to start a proxy.
@@ -89,7 +106,9 @@ import Testing
     var configuration = FluxConnection.Configuration()
     configuration.localTimeout = greeting.isEmpty ? .milliseconds(300) : .seconds(30)
     let frozen = configuration
-    let error = try await Twin.with(greeting: greeting) { await $0.untilEnd() } body: { twin in
+    let error = try await Twin.with(greeting: greeting) {
+      await $0.untilEnd()
+    } body: { twin in
       try await fail(twin.uri, frozen)
     }
     #expect(error?.code.rawValue == code)
@@ -98,7 +117,9 @@ import Testing
   @Test func theLossOfTheInstance() async throws {
     try await TemporaryDirectory.with { directory in
       let path = "\(directory.path)/proxy"
-      try await Twin.with { try await $0.answer($0.next()) } body: { twin in
+      try await Twin.with {
+        try await $0.answer($0.next())
+      } body: { twin in
         try await ProxyServer.withServer(to: twin.uri, listeningOn: path, logger: Twin.logger) { server in
           try await FluxConnection.withConnection(to: FluxURI(local: path), logger: Twin.logger) { client in
             try await client.rpc("a.b")

@@ -52,7 +52,8 @@ import Testing
   }
 
   @Test func onlyTheEndOfManyWords() async throws {
-    try await FakeSSH.with("i=0; while [ $i -lt 3000 ]; do echo noise >&2; i=$((i+1)); done; echo why >&2; exit 1") { ssh in
+    try await FakeSSH.with("i=0; while [ $i -lt 3000 ]; do echo noise >&2; i=$((i+1)); done; echo why >&2; exit 1") {
+      ssh in
       let error = await ssh.fail()
       #expect(error?.code == .ssh && error?.message.hasSuffix("noise; why") == true)
       #expect((error?.message.utf8.count ?? 0) < 8192)
@@ -77,7 +78,7 @@ import Testing
   @Test func silenceWithAChild() async throws {
     let clock = ContinuousClock()
     let start = clock.now
-    try await FakeSSH.with("sleep 40") { ssh in
+    try await FakeSSH.with("sleep 25") { ssh in
       await #expect(ssh.fail(timeout: .milliseconds(300))?.code == .silent)
     }
     #expect(clock.now - start < .seconds(20))
@@ -86,7 +87,7 @@ import Testing
   @Test func silenceThatIsHardToEnd() async throws {
     let clock = ContinuousClock()
     let start = clock.now
-    try await FakeSSH.with("trap '' TERM; exec sleep 40") { ssh in
+    try await FakeSSH.with("trap '' TERM; exec sleep 25") { ssh in
       await #expect(ssh.fail(timeout: .milliseconds(300))?.code == .silent)
     }
     #expect(clock.now - start < .seconds(20))

@@ -29,7 +29,8 @@ import Testing
     ("", 0), (" ", 1), ("nul", 0), ("nulL", 0), ("True", 0), ("01", 0), ("-01", 1), ("-", 1), ("1.", 2), (".5", 0),
     ("1e", 2), ("1e+", 3), ("+1", 0), ("0x10", 1), ("1 2", 2), ("1e999", 0), ("-1e999", 0), ("NaN", 0), ("Infinity", 0),
     ("\"", 1), ("\"a", 2), ("\"\\", 2), ("\"\\x\"", 2), ("\"\\u12\"", 3), ("\"\\u12g4\"", 3), ("\"a\u{1}\"", 2),
-    ("\"a\nb\"", 2), ("\"\\ud800\"", 7), ("\"\\udc00\"", 7), ("\"\\ud800\\u0041\"", 13), ("\"\\ud800x\"", 7), ("[", 1),
+    ("\"a\nb\"", 2), ("\"\\ud800\"", 7), ("\"\\udc00\"", 7), ("\"\\ud800\\u0041\"", 13), ("\"\\ud800\\ue000\"", 13),
+    ("\"\u{1F}\"", 1), ("\"\\ud800x\"", 7), ("[", 1),
     ("[1", 2), ("[1,]", 3), ("[1 2]", 3), ("[,1]", 1), ("]", 0), ("{", 1), ("{\"a\"", 4), ("{\"a\":", 5),
     ("{\"a\":1", 6),
     ("{\"a\":1,}", 7), ("{a:1}", 1), ("{1:1}", 1), ("{\"a\" 1}", 5), ("{}}", 2), ("'a'", 0), ("[1]x", 3),
@@ -104,6 +105,7 @@ import Testing
     #expect(value["s"]?.stringValue == "x" && value["s"]?.intValue == nil)
     #expect(value["i"]?.intValue == 7 && value["i"]?.doubleValue == 7)
     #expect(value["d"]?.intValue == 7 && value["f"]?.intValue == nil && value["f"]?.doubleValue == 7.5)
+    #expect(JSON.double(0x1p63).intValue == nil && JSON.double(-0x1p63).intValue == .min)
     #expect(JSON.double(1e300).intValue == nil && JSON.double(.nan).intValue == nil)
     #expect(value["b"]?.boolValue == true && value["i"]?.boolValue == nil)
     #expect(value["a"]?[1] == "two" && value["a"]?[2] == nil && value["a"]?[-1] == nil && value["s"]?[0] == nil)

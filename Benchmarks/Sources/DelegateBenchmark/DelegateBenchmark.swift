@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxConnection
+import FluxJob
+import Glibc
+import Logging
+
+/// Compares two ways of doing the same, turn by turn in one run, so that what else the machine does falls on both.
+///
+///     DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI      a job that is not delegated, without and with the plugin
+///     DelegateBenchmark accept COUNT ORIGIN_URI TARGET TARGET from submission to the target's acceptance, two targets
+@main
+struct DelegateBenchmark {
+  static let logger = Logger(label: "benchmark") { _ in SwiftLogNoOpLogHandler() }
+
+  static func main() async throws {
+    let words = CommandLine.arguments.dropFirst()
+    guard words.count == (words.first == "plain" ? 4 : 5), let count = Int(words[2]), count > 0 else {
+      print("usage: DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI | accept COUNT ORIGIN_URI TARGET TARGET")
+      exit(2)
+    }
+    let first = try FluxURI(parsing: words[3])
+    if words.first == "plain" {
+      let second = try FluxURI(parsing: words[4])
+      try await open(first) { without in try await open(second) { with in try await plain(count, without, with) } }
+    } else {
+      try await open(first) { origin in try await accept(count, origin, words[4], words[5]) }
+    }
+  }
+
+  private static func open(_ uri: FluxURI, _ body: @escaping @Sendable (FluxConnection) async throws -> Void)
+    async throws
+  {
+    try await FluxConnection.withConnection(to: uri, logger: logger, body)
+  }
+
+  // MARK: The comparisons
+
+  private static func plain(_ count: Int, _ without: FluxConnection, _ with: FluxConnection) async throws {
+    var times: (without: [Double], with: [Double]) = ([], [])
+    for turn in 0..<count + 10 {
+      let a = try await timeToClean(without)
+      let b = try await timeToClean(with)
+      // The first ten warm up.
+      guard turn >= 10 else { continue }
+      times.without.append(a)
+      times.with.append(b)
+    }
+    print("a plain `true`, submission to clean, \(count) each, in turns")
+    report("without the plugin", times.without)
+    report("with the plugin", times.with)
+    ratio("with / without", times.with, times.without)
+  }
+
+  private static func accept(_ count: Int, _ origin: FluxConnection, _ near: String, _ far: String) async throws {
+    var times: (near: [Double], far: [Double]) = ([], [])
+    for turn in 0..<count + 10 {
+      let a = try await timeToAcceptance(origin, near)
+      let b = try await timeToAcceptance(origin, far)
+      guard turn >= 10 else { continue }
+      times.near.append(a)
+      times.far.append(b)
+    }
+    print("submission to the target's acceptance (the origin's events submit and delegated), \(count) each, in turns")
+    report(near.hasPrefix("ssh") ? "ssh://, connection open" : "local://", times.near)
+    report(far.hasPrefix("ssh") ? "ssh://, connection open" : "local://", times.far)
+    ratio("second / first", times.far, times.near)
+  }
+
+  // MARK: One job
+
+  private static func timeToClean(_ connection: FluxConnection) async throws -> Double {
+    let start = ContinuousClock.now
+    let id = try await submit(connection, [])
+    _ = try await events(connection, id)
+    return seconds(ContinuousClock.now - start)
+  }
+
+  private static func timeToAcceptance(_ connection: FluxConnection, _ target: String) async throws -> Double {
+    let id = try await submit(connection, [Dependency(scheme: "delegate", value: target, options: [:])])
+    let log = try await events(connection, id)
+    guard let sent = log.first(where: { $0.name == "submit" }), let taken = log.first(where: { $0.name == "delegated" })
+    else {
+      let words = log.last { $0.name == "exception" }?.context?["note"]?.stringValue ?? ""
+      print("the job was not accepted: \(words)")
+      exit(1)
+    }
+    return taken.timestamp - sent.timestamp
+  }
+
+  private static func submit(_ connection: FluxConnection, _ dependencies: [Dependency]) async throws -> JobID {
+    let jobspec = try Jobspec(
+      Jobspec.Request(
+        command: ["true"], environment: [("PATH", "/usr/bin:/bin")], cwd: "/tmp", dependencies: dependencies))
+    let signed = SignedJobspec(userID: getuid(), jobspec: jobspec.json.text)
+    let answer = try await connection.rpc("job-ingest.submit", ["J": .string(signed.text), "urgency": 16, "flags": 0])
+    guard let id = JobID(answer["id"]) else { exit(1) }
+    return id
+  }
+
+  private static func events(_ connection: FluxConnection, _ id: JobID) async throws -> [EventlogEntry] {
+    var entries: [EventlogEntry] = []
+    let request: JSON = ["id": id.json, "path": "eventlog", "flags": 0]
+    for try await response in await connection.stream("job-info.eventlog-watch", request) {
+      if let line = try response.json()?["event"]?.stringValue { entries.append(try EventlogEntry(parsing: line)) }
+    }
+    return entries
+  }
+
+  // MARK: Words
+
+  private static func seconds(_ duration: Duration) -> Double {
+    Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18
+  }
+
+  private static func percentile(_ values: [Double], _ fraction: Double) -> Double {
+    let sorted = values.sorted()
+    return sorted[min(sorted.count - 1, Int(Double(sorted.count) * fraction))]
+  }
+
+  private static func report(_ name: String, _ values: [Double]) {
+    print(
+      "  \(name): median \(milliseconds(percentile(values, 0.5))) ms, p99 \(milliseconds(percentile(values, 0.99))) ms")
+  }
+
+  private static func ratio(_ name: String, _ above: [Double], _ below: [Double]) {
+    let median = percentile(above, 0.5) / percentile(below, 0.5)
+    let tail = percentile(above, 0.99) / percentile(below, 0.99)
+    print("  \(name): median \((median * 1000).rounded() / 1000), p99 \((tail * 1000).rounded() / 1000)")
+  }
+
+  private static func milliseconds(_ seconds: Double) -> Double { (seconds * 100_000).rounded() / 100 }
+}
