@@ -21,6 +21,6 @@ let package = Package(
         .swiftLanguageMode(.v6),
         .unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"]),
       ],
-      linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])])
+      linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]),
   ]
 )
