@@ -56,9 +56,8 @@ public struct Agent: Sendable {
     try await FluxConnection.withConnection(to: configuration.origin, logger: logger) { origin in
       let log = OriginLog(origin, fallback: logger)
       let name = try await Self.name(of: origin)
-      let user = try await Self.owner(of: origin)
       let pool = TargetPool(
-        configuration: configuration.connection, probeTimeout: configuration.probeTimeout, userID: user, log: log)
+        configuration: configuration.connection, probeTimeout: configuration.probeTimeout, log: log)
       let (inputs, sink) = AsyncStream<Input>.makeStream()
       let worker = Worker(origin: origin, pool: pool, log: log, sink: sink)
       try await withThrowingTaskGroup(of: Void.self) { group in
@@ -78,14 +77,6 @@ public struct Agent: Sendable {
     let uri = try await origin.rpc("attr.get", ["name": "local-uri"])["value"]?.stringValue ?? origin.peer
     let host = try? await origin.rpc("attr.get", ["name": "hostname"])["value"]?.stringValue
     return "\(host ?? "localhost"):\(uri)"
-  }
-
-  private static func owner(of origin: FluxConnection) async throws -> UInt32 {
-    let text = try await origin.rpc("attr.get", ["name": "security.owner"])["value"]?.stringValue ?? ""
-    guard let user = UInt32(text) else {
-      throw ConnectionError(.notFlux, "\(origin.peer): the attribute security.owner is '\(text)', not a user id")
-    }
-    return user
   }
 
   // MARK: The plugin's stream

@@ -6,77 +6,93 @@ import FluxJob
 import Targets
 
 /// The connections to targets: one a target, opened when a job needs it, shared by all jobs, closed when idle.
+///
+/// Every opening has a number. What an earlier connection's end has to say does not concern a later one of the same target.
 actor TargetPool {
   /// The most targets that are connected at once.
   static let maximumTargets = 256
   /// How long a connection may be unused before it is closed.
   static let idleTime = Duration.seconds(300)
 
-  private enum Slot {
-    case opening([CheckedContinuation<FluxConnection, any Error>])
-    case open(FluxConnection, lastUse: ContinuousClock.Instant)
+  private enum State {
+    case opening([CheckedContinuation<FluxTarget, any Error>])
+    case open(FluxTarget, lastUse: ContinuousClock.Instant)
+  }
+
+  private struct Slot {
+    let number: UInt64
+    var state: State
   }
 
   private let configuration: FluxConnection.Configuration
   private let probeTimeout: Duration
-  private let userID: UInt32
   private let log: OriginLog
   private var slots: [FluxURI: Slot] = [:]
-  private let wanted: AsyncStream<FluxURI>
-  private let want: AsyncStream<FluxURI>.Continuation
+  private var lastNumber: UInt64 = 0
+  private var isStopped = false
+  private let wanted: AsyncStream<(FluxURI, UInt64)>
+  private let want: AsyncStream<(FluxURI, UInt64)>.Continuation
 
-  init(configuration: FluxConnection.Configuration, probeTimeout: Duration, userID: UInt32, log: OriginLog) {
+  init(configuration: FluxConnection.Configuration, probeTimeout: Duration, log: OriginLog) {
     self.configuration = configuration
     self.probeTimeout = probeTimeout
-    self.userID = userID
     self.log = log
     (wanted, want) = AsyncStream.makeStream()
   }
 
   /// The target at `uri`, once it is connected.
-  func target(_ uri: FluxURI) async throws -> FluxTarget { FluxTarget(try await connection(uri), userID: userID) }
-
-  private func connection(_ uri: FluxURI) async throws -> FluxConnection {
-    switch slots[uri] {
-    case .open(let connection, _) where await connection.isActive:
-      slots[uri] = .open(connection, lastUse: .now)
-      return connection
-    case .opening, .open, nil: break
+  func target(_ uri: FluxURI) async throws -> FluxTarget {
+    if let slot = slots[uri], case .open(let target, _) = slot.state {
+      let isActive = await target.connection.isActive
+      // Others may have acted meanwhile: only the slot that was asked about is judged.
+      if slots[uri]?.number == slot.number {
+        if isActive {
+          slots[uri]?.state = .open(target, lastUse: .now)
+          return target
+        }
+        slots[uri] = nil
+      }
     }
-    // Another caller may have asked meanwhile.
-    if case .open = slots[uri] { slots[uri] = nil }
+    try Task.checkCancellation()
+    guard !isStopped else { throw CancellationError() }
     guard slots[uri] != nil || slots.count < Self.maximumTargets else {
       throw TargetFailure("\(uri): \(Self.maximumTargets) other targets are connected", isTransient: true)
     }
-    return try await withCheckedThrowingContinuation { continuation in
-      guard case .opening(let waiting) = slots[uri] else {
-        slots[uri] = .opening([continuation])
-        want.yield(uri)
-        return
-      }
-      slots[uri] = .opening(waiting + [continuation])
+    return try await withCheckedThrowingContinuation { wait(uri, $0) }
+  }
+
+  private func wait(_ uri: FluxURI, _ continuation: CheckedContinuation<FluxTarget, any Error>) {
+    switch slots[uri]?.state {
+    case .open(let target, _): continuation.resume(returning: target)
+    case .opening(let waiting): slots[uri]?.state = .opening(waiting + [continuation])
+    case nil:
+      lastNumber += 1
+      slots[uri] = Slot(number: lastNumber, state: .opening([continuation]))
+      want.yield((uri, lastNumber))
     }
   }
 
   /// Keeps the connections until cancelled.
   func run() async {
     await withDiscardingTaskGroup { group in
-      for await uri in wanted { group.addTask { await self.keep(uri) } }
+      for await (uri, number) in wanted { group.addTask { await self.keep(uri, number) } }
       group.cancelAll()
     }
+    isStopped = true
+    for (uri, slot) in slots { closed(uri, slot.number, CancellationError()) }
   }
 
-  private func keep(_ uri: FluxURI) async {
+  private func keep(_ uri: FluxURI, _ number: UInt64) async {
     let log = log
     let probeTimeout = probeTimeout
     do {
       try await FluxConnection.withConnection(to: uri, configuration: configuration, logger: log.logger) { connection in
-        try await FluxTarget.probe(connection, within: probeTimeout)
-        await self.opened(uri, connection)
+        let target = try await FluxTarget.probe(connection, within: probeTimeout)
+        await self.opened(uri, number, target)
         try await withTaskCancellationHandler {
           try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await connection.waitForClose() }
-            group.addTask { try await self.closeWhenIdle(uri, connection) }
+            group.addTask { try await self.waitUntilIdle(uri, number) }
             defer { connection.cancel() }
             try await group.next()
             group.cancelAll()
@@ -85,28 +101,30 @@ actor TargetPool {
           connection.cancel()
         }
       }
-      closed(uri, TargetFailure("\(uri): the connection has ended", isTransient: true))
+      closed(uri, number, TargetFailure("\(uri): the connection has ended", isTransient: true))
     } catch {
-      log.warning("\(FluxTarget.failure(error, uri.description))")
-      closed(uri, error)
+      if !(error is CancellationError) { log.warning("\(FluxTarget.failure(error, uri.description))") }
+      closed(uri, number, error)
     }
   }
 
-  private func opened(_ uri: FluxURI, _ connection: FluxConnection) {
-    guard case .opening(let waiting) = slots[uri] else { return }
-    slots[uri] = .open(connection, lastUse: .now)
-    for continuation in waiting { continuation.resume(returning: connection) }
+  private func opened(_ uri: FluxURI, _ number: UInt64, _ target: FluxTarget) {
+    guard let slot = slots[uri], slot.number == number, case .opening(let waiting) = slot.state else { return }
+    slots[uri]?.state = .open(target, lastUse: .now)
+    for continuation in waiting { continuation.resume(returning: target) }
   }
 
-  private func closed(_ uri: FluxURI, _ error: any Error) {
-    let slot = slots.removeValue(forKey: uri)
-    if case .opening(let waiting) = slot { for continuation in waiting { continuation.resume(throwing: error) } }
+  private func closed(_ uri: FluxURI, _ number: UInt64, _ error: any Error) {
+    guard let slot = slots[uri], slot.number == number else { return }
+    slots[uri] = nil
+    if case .opening(let waiting) = slot.state { for continuation in waiting { continuation.resume(throwing: error) } }
   }
 
-  private func closeWhenIdle(_ uri: FluxURI, _ connection: FluxConnection) async throws {
+  /// Returns when nobody has used the connection for a while, or when it is not the target's any more.
+  private func waitUntilIdle(_ uri: FluxURI, _ number: UInt64) async throws {
     while true {
       try await Task.sleep(for: Self.idleTime / 5)
-      guard case .open(let kept, let lastUse) = slots[uri], kept === connection else { return }
+      guard let slot = slots[uri], slot.number == number, case .open(_, let lastUse) = slot.state else { return }
       if lastUse.duration(to: .now) > Self.idleTime { return }
     }
   }

@@ -20,6 +20,13 @@ struct Worker: Sendable {
   private func outcome(of action: DelegatedJob.Action, for id: JobID) async -> DelegatedJob.Event? {
     switch action {
     case .read: return await read(id)
+    case .choose(let selection): return await Chooser(origin: origin, pool: pool).choose(selection)
+    case .follow(let uri, let remote):
+      return await Follower(origin: origin, pool: pool, id: id, sink: sink).follow(remote, at: uri)
+    case .allocate(let resources): return await allocate(id, resources)
+    case .start: return await override(["event": "start", "jobid": id.json])
+    case .finish(let status):
+      return await override(["event": "finish", "jobid": id.json, "status": .int(Int64(status.rawValue))])
     case .look(let uri, let mark, let record): return await look(uri, mark, record)
     case .submit(let uri, let jobspec, let urgency): return await submit(uri, jobspec, urgency)
     case .cancel(let uri, let remote, let note): return await cancel(uri, remote, note)
@@ -54,7 +61,11 @@ struct Worker: Sendable {
         JobRecord(
           id: id, userID: signed.userID, urgency: Int(urgency), jobspec: jobspec, eventlog: eventlog))
     } catch let error as RPCError {
-      return .unreadable("the job's record: \(error)", isGone: error.errnum == Errnum.noEntry.rawValue)
+      // A job that is not there is ENOENT to job-info and EINVAL to the job manager.
+      let isGone = error.errnum == Errnum.noEntry.rawValue || error.errnum == Errnum.invalid.rawValue
+      return .unreadable("the job's record: \(error)", isGone: isGone)
+    } catch let error as FormatError {
+      return .unusable("the job's record cannot be used: \(error)")
     } catch {
       return .unreadable("the job's record: \(error)", isGone: false)
     }
@@ -71,6 +82,53 @@ struct Worker: Sendable {
       try await origin.rpc(topic, payload)
       return .written
     } catch { return .unwritten("\(topic): \(error)") }
+  }
+
+  // MARK: A mirrored job's way to RUN
+
+  /// The longest run of an execution that nothing runs in, in seconds: ten years. Without it, the time limit would end the
+  /// origin job with success when the remote one is still running.
+  private static let longestRun = 315_360_000
+
+  /// Writes the resources where everybody looks for them, has the execution wait for our word, and lets the job go.
+  private func allocate(_ id: JobID, _ remote: ResourceSet) async -> DelegatedJob.Event {
+    // The time limit is the target's to enforce: two clocks would disagree about it.
+    var resources = remote
+    resources.expiration = 0
+    let content: JSON = [
+      "key": .string("\(id.encoded(.kvs)).R"), "flags": 0,
+      "dirent": ["ver": 1, "type": "val", "data": .string(Base64.encode(resources.json.text.utf8))],
+    ]
+    let test: JSONObject = [
+      "attributes.system.exec.test.override": 1,
+      "attributes.system.exec.test.run_duration": .string("\(Self.longestRun)s"),
+      "attributes.system.exec.test.wait_status": 256,
+    ]
+    do {
+      try await origin.rpc("kvs.commit", ["namespace": "primary", "flags": 0, "ops": [content]])
+      try await origin.rpc(
+        "job-manager.post-event.post", ["id": id.json, "name": "jobspec-update", "context": .object(test)])
+      try await origin.rpc("job-manager.delegate.allocate", ["id": id.json, "R": resources.json])
+      return .written
+    } catch { return .unwritten("the job's start: \(error)") }
+  }
+
+  /// How often job-exec is asked that does not know the job yet, at first 2 ms apart.
+  private static let overrideTries = 12
+
+  /// Speaks to job-exec, which knows a job only a moment after it went to RUN.
+  private func override(_ request: JSON) async -> DelegatedJob.Event {
+    var pause = Duration.milliseconds(2)
+    for attempt in 1... {
+      do {
+        try await origin.rpc("job-exec.override", request)
+        return .written
+      } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue && attempt < Self.overrideTries {
+        do { try await Task.sleep(for: pause) } catch { return .unwritten("the agent stops") }
+        pause *= 2
+      } catch { return .unwritten("job-exec.override: \(error)") }
+    }
+    return .unwritten("job-exec.override: no answer")
   }
 
   // MARK: The target

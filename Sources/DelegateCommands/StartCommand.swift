@@ -44,7 +44,7 @@ struct StartCommand: ContextCommand {
   func execute(in context: CommandContext) async throws -> Int32 {
     let configuration = EmbeddedInstance.Configuration(
       name: name, nodes: nodes, coresPerNode: cores, gpusPerNode: gpus, socketPath: socket)
-    let words = command.first == "--" ? Array(command.dropFirst()) : command
+    let words = try PassthroughArguments.command(command, of: Self.self, mayBeEmpty: true)
     return try await EmbeddedInstance.withInstance(configuration, logger: context.logger) { instance in
       guard !words.isEmpty else { return await Self.serve(instance, context) }
       return try await Self.run(words, instance)

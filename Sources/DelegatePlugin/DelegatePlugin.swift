@@ -4,6 +4,10 @@ import CJobtap
 import Delegation
 import FluxJob
 
+#if canImport(Glibc)
+  import Glibc
+#endif
+
 /// The plugin inside the job manager: it checks requests, holds jobs, tells the agent of them, and keeps the agent running.
 ///
 /// Everything runs on the job manager's thread. Nothing here waits. It holds no truth: what it knows of a job, it is told anew by
@@ -16,7 +20,12 @@ final class DelegatePlugin {
   private let flux: OpaquePointer
   private let supervisor: AgentSupervisor
   private let link: AgentLink
+  private let owner = Int64(getuid())
+  /// The targets that the instance's configuration names now.
+  private var targets = TargetList()
   private var jobs: Set<UInt64> = []
+  /// The resources that jobs on their way to RUN are to be given.
+  private var resources: [UInt64: JSON] = [:]
   private var isUnloading = false
 
   /// - Throws: ``PluginConfiguration/Mistake`` when the arguments of `flux jobtap load` are wrong.
@@ -37,17 +46,26 @@ final class DelegatePlugin {
   /// Registers the callbacks and starts the agent.
   func register() -> Bool {
     let me = Unmanaged.passUnretained(self).toOpaque()
-    let dependency: flux_plugin_f = { _, _, args, data in DelegatePlugin.from(data)?.dependency(args) ?? -1 }
-    let event: flux_plugin_f = { _, _, args, data in DelegatePlugin.from(data)?.event(args) ?? 0 }
-    let query: flux_plugin_f = { _, _, args, data in DelegatePlugin.from(data)?.query(args) ?? 0 }
-    let attach: flux_msg_handler_f = { _, _, message, data in DelegatePlugin.from(data)?.attach(message) }
-    let disconnect: flux_msg_handler_f = { _, _, message, data in DelegatePlugin.from(data)?.disconnect(message) }
-    guard flux_plugin_add_handler(plugin, "job.dependency.\(DelegationRequest.scheme)", dependency, me) == 0,
-      flux_plugin_add_handler(plugin, "job.event.*", event, me) == 0,
-      flux_plugin_add_handler(plugin, "plugin.query", query, me) == 0,
-      flux_jobtap_service_register(plugin, "attach", attach, me) == 0,
-      flux_jobtap_service_register(plugin, "disconnect", disconnect, me) == 0
-    else { return false }
+    let callbacks: [(String, flux_plugin_f)] = [
+      ("job.dependency.\(DelegationRequest.scheme)", { _, _, args, data in from(data)?.dependency(args) ?? -1 }),
+      ("job.validate", { _, _, args, data in from(data)?.validate(args) ?? -1 }),
+      ("job.new", { _, _, args, data in from(data)?.new(args) ?? 0 }),
+      ("job.state.sched", { _, _, args, data in from(data)?.sched(args) ?? 0 }),
+      ("job.event.*", { _, _, args, data in from(data)?.event(args) ?? 0 }),
+      ("conf.update", { _, _, args, data in from(data)?.configure(args) ?? 0 }),
+      ("plugin.query", { _, _, args, data in from(data)?.query(args) ?? 0 }),
+    ]
+    let methods: [(String, flux_msg_handler_f)] = [
+      ("attach", { _, _, message, data in from(data)?.attach(message) }),
+      ("allocate", { _, _, message, data in from(data)?.allocate(message) }),
+      ("disconnect", { _, _, message, data in from(data)?.disconnect(message) }),
+    ]
+    for (topic, callback) in callbacks {
+      guard flux_plugin_add_handler(plugin, topic, callback, me) == 0 else { return false }
+    }
+    for (method, callback) in methods {
+      guard flux_jobtap_service_register(plugin, method, callback, me) == 0 else { return false }
+    }
     supervisor.start()
     return true
   }
@@ -59,10 +77,6 @@ final class DelegatePlugin {
     supervisor.stop()
   }
 
-  private static func from(_ data: UnsafeMutableRawPointer?) -> DelegatePlugin? {
-    data.map { Unmanaged<DelegatePlugin>.fromOpaque($0).takeUnretainedValue() }
-  }
-
   // MARK: Jobs
 
   /// A job asks for delegation: at its submission, when the plugin is loaded with jobs waiting, and when the job manager restarts.
@@ -70,21 +84,59 @@ final class DelegatePlugin {
     guard let input = PluginArguments.input(args), let id = JobID(input["id"]), let value = input["dependency"] else {
       return PluginArguments.reject(args, "delegate: the job manager's arguments could not be read")
     }
-    do { _ = try DelegationRequest(dependency: try Dependency(value)) } catch {
+    do { try check(try DelegationRequest(dependency: try Dependency(value)), input) } catch {
       return PluginArguments.reject(args, error is RequestError ? "\(error)" : "delegate: \(error)")
+    }
+    return hold(id, input, args)
+  }
+
+  /// Any job is submitted. Most have no attribute `system.delegate`: they cost one look.
+  private func validate(_ args: OpaquePointer?) -> CInt {
+    guard cjobtap_has_delegate(args) else { return 0 }
+    guard let input = PluginArguments.input(args), let value = input["jobspec"]?.value(at: DelegationRequest.attribute)
+    else { return PluginArguments.reject(args, "delegate: the job manager's arguments could not be read") }
+    do { try check(try DelegationRequest(attribute: value), input) } catch {
+      return PluginArguments.reject(args, "\(error)")
+    }
+    return 0
+  }
+
+  /// A new job has to name a target that there is. Jobs that are there already are not judged by today's configuration.
+  private func check(_ request: DelegationRequest, _ input: JSON) throws(RequestError) {
+    guard input["state"]?.intValue == Int64(JobState.new.rawValue) else { return }
+    _ = try targets.named(request.selection)
+  }
+
+  /// Any job is new, or the plugin is.
+  private func new(_ args: OpaquePointer?) -> CInt {
+    guard cjobtap_has_delegate(args) else { return 0 }
+    guard let input = PluginArguments.input(args), let id = JobID(input["id"]) else { return -1 }
+    return hold(id, input, args)
+  }
+
+  /// Holds a job at home, for as long as it has not got beyond DEPEND, and follows it.
+  private func hold(_ id: JobID, _ input: JSON, _ args: OpaquePointer?) -> CInt {
+    // The agent acts with the owner's rights: nobody else may have it do so.
+    guard input["userid"]?.intValue == owner else {
+      return PluginArguments.reject(args, "delegate: only the owner of this instance can delegate jobs from it")
     }
     guard jobs.count < Self.maximumJobs || jobs.contains(id.rawValue) else {
       return PluginArguments.reject(
         args, "delegate: \(Self.maximumJobs) delegated jobs are held already; try again later")
     }
-    guard flux_jobtap_dependency_add(plugin, id.rawValue, DelegationRequest.dependencyDescription) == 0, hold(id) else {
-      return PluginArguments.reject(args, "delegate: the job manager would not hold the job")
+    let state = input["state"]?.intValue ?? Int64(JobState.new.rawValue)
+    if state <= Int64(JobState.depend.rawValue) {
+      let result = flux_jobtap_dependency_add(plugin, id.rawValue, DelegationRequest.dependencyDescription)
+      guard result == 0 else { return PluginArguments.reject(args, "delegate: the job manager would not hold the job") }
+    }
+    guard follow(id) else {
+      return PluginArguments.reject(args, "delegate: the job manager would not have it followed")
     }
     return 0
   }
 
   /// Follows a job until the job manager forgets it.
-  private func hold(_ id: JobID) -> Bool {
+  private func follow(_ id: JobID) -> Bool {
     guard jobs.insert(id.rawValue).inserted else { return true }
     let entry = Unmanaged.passRetained(HeldJob(id, self))
     let forget: flux_free_f = { pointer in
@@ -106,6 +158,7 @@ final class DelegatePlugin {
 
   private func forget(_ id: JobID) {
     jobs.remove(id.rawValue)
+    resources[id.rawValue] = nil
     if !isUnloading { link.send(["type": "gone", "id": id.json]) }
   }
 
@@ -115,6 +168,56 @@ final class DelegatePlugin {
       let entry = input["entry"], jobs.contains(id.rawValue)
     else { return 0 }
     link.send(["type": "event", "id": id.json, "entry": entry])
+    return 0
+  }
+
+  // MARK: A remote job has started
+
+  /// The agent has the resources of a remote job: its job is let go, past the scheduler, to take them.
+  private func allocate(_ message: OpaquePointer?) {
+    guard let message else { return }
+    var text: UnsafePointer<CChar>?
+    guard flux_request_decode(message, nil, &text) == 0, let text,
+      let request = try? JSON(parsing: String(cString: text)), let id = JobID(request["id"]), let found = request["R"],
+      found.objectValue != nil
+    else {
+      flux_respond_error(flux, message, EPROTO, "job-manager.delegate.allocate: wants id and R")
+      return
+    }
+    guard jobs.contains(id.rawValue) else {
+      flux_respond_error(flux, message, ENOENT, "job \(id) is not delegated")
+      return
+    }
+    resources[id.rawValue] = found
+    guard flux_jobtap_job_set_flag(plugin, id.rawValue, "alloc-bypass") == 0,
+      flux_jobtap_dependency_remove(plugin, id.rawValue, DelegationRequest.dependencyDescription) == 0
+    else {
+      resources[id.rawValue] = nil
+      flux_respond_error(flux, message, EINVAL, "job \(id) is not held any more")
+      return
+    }
+    flux_respond(flux, message, nil)
+  }
+
+  /// A job comes before the scheduler. Ours have their resources already.
+  private func sched(_ args: OpaquePointer?) -> CInt {
+    guard !resources.isEmpty, let input = PluginArguments.input(args), let id = JobID(input["id"]),
+      let found = resources.removeValue(forKey: id.rawValue)
+    else { return 0 }
+    let event: JSON = ["id": id.json, "name": "alloc", "context": ["bypass": true]]
+    flux_future_destroy(
+      flux_rpc(flux, "job-manager.post-event.post", event.text, UINT32_MAX, CInt(CJOBTAP_RPC_NORESPONSE)))
+    return PluginArguments.output(args, ["R": found])
+  }
+
+  // MARK: The configuration
+
+  /// The instance's configuration is new: targets that mean nothing are refused.
+  private func configure(_ args: OpaquePointer?) -> CInt {
+    guard let configuration = PluginArguments.input(args)?["conf"] else { return 0 }
+    do { targets = try TargetList(configuration: configuration) } catch {
+      return PluginArguments.reject(args, "\(error)")
+    }
     return 0
   }
 
@@ -150,4 +253,9 @@ final class DelegatePlugin {
       self.plugin = plugin
     }
   }
+}
+
+/// The plugin behind the pointer that its callbacks are registered with.
+private func from(_ data: UnsafeMutableRawPointer?) -> DelegatePlugin? {
+  data.map { Unmanaged<DelegatePlugin>.fromOpaque($0).takeUnretainedValue() }
 }

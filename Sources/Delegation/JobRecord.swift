@@ -30,11 +30,11 @@ public struct JobRecord: Hashable, Sendable {
 
 /// What is written into a remote job so that it can be found again: `attributes.user.delegate` of its jobspec.
 public struct Mark: Hashable, Sendable {
-  /// Where the origin instance is: host and URI.
+  /// Where the origin instance is: host and URI. For people.
   public var origin: String
   /// The job's id there.
   public var id: JobID
-  /// When it was submitted there. Tells jobs of two instances apart that had the same URI one after the other.
+  /// When it was submitted there. Tells jobs of two instances apart.
   public var submitted: Double
   /// Which attempt this is, from 1.
   public var attempt: Int
@@ -46,6 +46,10 @@ public struct Mark: Hashable, Sendable {
     self.submitted = submitted
     self.attempt = attempt
   }
+
+  /// Whether both name the same job. The origin's address does not count: an instance that is started again may have another one,
+  /// and the same id submitted at the same time, to the microsecond, is the same job.
+  public func names(sameJobAs other: Mark) -> Bool { id == other.id && submitted == other.submitted }
 
   /// The attribute that holds it.
   public static let attribute = "attributes.user.delegate"

@@ -145,9 +145,9 @@ final class Broker {
     send(Message.response(to: request.message, payload: payload.map(Message.payload(of:))), to: request.message)
   }
 
-  /// Answers with bytes that are not JSON.
+  /// Answers with text that is not JSON.
   func respond(_ request: Request, raw text: String) {
-    send(Message.response(to: request.message, payload: ByteBuffer(string: text)), to: request.message)
+    send(Message.response(to: request.message, payload: ByteBuffer(bytes: Array(text.utf8) + [0])), to: request.message)
   }
 
   /// Answers with an error; ends a stream.

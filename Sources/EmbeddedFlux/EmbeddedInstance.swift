@@ -82,6 +82,8 @@ public final class EmbeddedInstance: Sendable {
   ) async throws -> Result {
     try validate(configuration)
     signal(SIGPIPE, SIG_IGN)
+    // Inherited as ignored it would hide how children end.
+    signal(SIGCHLD, SIG_DFL)
     let directory = try RunDirectory(socketPath: configuration.socketPath)
     defer { directory.remove() }
     let loop = MultiThreadedEventLoopGroup.singleton.next()

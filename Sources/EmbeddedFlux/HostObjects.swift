@@ -152,6 +152,8 @@ final class HostHandle: HostObject {
   let broker: Broker
   let log: LogService
   private var client: String?
+  /// How long a process of a plugin's has, after the plugin has gone, before it is killed.
+  private static let grace = 2.0
   private var lastTag: UInt32 = 0
   private var futures: [UInt32: HostFuture] = [:]
 
@@ -161,10 +163,12 @@ final class HostHandle: HostObject {
     client = broker.addClient(userID: broker.owner) { [weak self] message in self?.receive(message) }
   }
 
+  /// The plugin is unloaded. What it has sent last is still delivered; then whatever runs for it ends with it.
   func close() {
-    if let client { broker.removeClient(client) }
-    client = nil
     futures.removeAll()
+    guard let client else { return }
+    self.client = nil
+    _ = broker.after(Self.grace) { [broker] in broker.removeClient(client) }
   }
 
   func request(_ topic: String, _ payload: JSON?, node: UInt32, flags: CInt) -> HostFuture? {
@@ -185,7 +189,7 @@ final class HostHandle: HostObject {
   }
 
   private func send(_ message: Message, _ client: String) {
-    broker.later { [weak self] in self?.broker.receive(message, from: client) }
+    broker.later { [broker] in broker.receive(message, from: client) }
   }
 
   private func receive(_ message: Message) {

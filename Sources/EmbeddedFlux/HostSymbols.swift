@@ -116,6 +116,31 @@ public func flux_jobtap_dependency_add(
   return 0
 }
 
+/// Takes away what a job waits for; ENOENT when it does not.
+@c(flux_jobtap_dependency_remove) @implementation
+public func flux_jobtap_dependency_remove(
+  _ plugin: OpaquePointer?, _ id: UInt64, _ description: UnsafePointer<CChar>?
+) -> CInt {
+  guard let (_, manager, job) = job(plugin, id), let description, job.state == .new || job.state == .depend else {
+    return invalid()
+  }
+  let name = String(cString: description)
+  guard job.dependencies.contains(name) else {
+    errno = ENOENT
+    return -1
+  }
+  manager.post(job, "dependency-remove", ["description": .string(name)])
+  return 0
+}
+
+/// Sets a flag of a job: `alloc-bypass`, `debug` or `immutable`.
+@c(flux_jobtap_job_set_flag) @implementation
+public func flux_jobtap_job_set_flag(_ plugin: OpaquePointer?, _ id: UInt64, _ flag: UnsafePointer<CChar>?) -> CInt {
+  guard let (_, manager, job) = job(plugin, id), let flag else { return invalid() }
+  manager.post(job, "set-flags", ["flags": [.string(String(cString: flag))]])
+  return 0
+}
+
 /// Keeps a value for a job; it is freed when the job ends or the plugin is unloaded.
 @c(flux_jobtap_job_aux_set) @implementation
 public func flux_jobtap_job_aux_set(
@@ -277,7 +302,22 @@ public func flux_watcher_destroy(_ watcher: OpaquePointer?) {
   timer.release()
 }
 
-// MARK: The log
+// MARK: What C has to do with varargs
+
+/// Whether a callback's arguments have a member at a path of keys: the arguments themselves if so.
+@c(cjobtaphost_member) @implementation
+public func cjobtaphost_member(
+  _ arguments: UnsafeMutableRawPointer?, _ first: UnsafePointer<CChar>?, _ second: UnsafePointer<CChar>?,
+  _ third: UnsafePointer<CChar>?, _ fourth: UnsafePointer<CChar>?
+) -> UnsafeMutableRawPointer? {
+  guard let found = HostArguments.from(arguments.map { OpaquePointer($0) }) else { return nil }
+  var value = JSON.object(found.input)
+  for key in [first, second, third, fourth] {
+    guard let key, let member = value[String(cString: key)] else { return nil }
+    value = member
+  }
+  return arguments
+}
 
 /// Adds a finished line to the instance's log.
 @c(cjobtaphost_log) @implementation

@@ -43,8 +43,29 @@ final class IngestService: Service {
     do { json = try JSON(parsing: text) } catch { throw ServiceError(.invalid, "jobspec: invalid JSON: \(error)") }
     let jobspec: Jobspec
     do { jobspec = try Jobspec(json) } catch { throw ServiceError(.notPermitted, error.message) }
+    try Self.check(sizeOf: jobspec)
     if let constraint = jobspec.constraints { try check(constraint) }
     return jobspec
+  }
+
+  /// The most tasks of a job: each is a process of this machine.
+  private static let maximumTasks = 65_536
+  /// The most nodes, slots, cores or GPUs that a job may ask for. Beyond it nothing could be counted without overflow.
+  private static let maximumCount = 1 << 30
+
+  static func check(sizeOf jobspec: Jobspec) throws(ServiceError) {
+    let slots = jobspec.slotCount
+    let (cores, coresOverflow) = slots.multipliedReportingOverflow(by: jobspec.coresPerSlot)
+    let (gpus, gpusOverflow) = slots.multipliedReportingOverflow(by: jobspec.gpusPerSlot)
+    let counts = [
+      slots, cores, gpus, jobspec.coresPerSlot, jobspec.gpusPerSlot, jobspec.nodeCount ?? 0,
+    ]
+    guard !coresOverflow, !gpusOverflow, counts.allSatisfy({ $0 <= Self.maximumCount }) else {
+      throw ServiceError(.invalid, "the job asks for more than \(Self.maximumCount) nodes, slots, cores or gpus")
+    }
+    guard jobspec.taskCount <= Self.maximumTasks else {
+      throw ServiceError(.invalid, "the job has \(jobspec.taskCount) tasks, more than \(Self.maximumTasks)")
+    }
   }
 
   /// A host that the instance does not have is a mistake, as Flux's validator says.

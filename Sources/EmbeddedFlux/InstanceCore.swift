@@ -32,11 +32,16 @@ final class InstanceCore {
     let attributes = AttributeService(
       broker, Self.attributes(configuration, uri, runDirectory, resources, started: broker.now()))
     let resource = ResourceService(broker, manager)
+    let config = ConfigService(broker, configuration.settings)
+    config.check = { [plugins = manager.plugins] in plugins.objection(to: $0) }
+    manager.plugins.configuration = { [unowned config] in config.configuration }
     let parts: [(String, any Service)] = [
-      ("attr", attributes), ("config", ConfigService(broker, configuration.settings)), ("event", EventService(broker)),
+      ("attr", attributes), ("config", config), ("event", EventService(broker)),
       ("log", log), ("job-ingest", IngestService(broker, manager)), ("job-manager", JobManagerService(broker, manager)),
       ("job-info", JobInfoService(broker, manager)), ("job-list", JobListService(broker, manager)),
       ("resource", resource), ("sched", resource), ("feasibility", resource), ("rexec", exec),
+      ("kvs", KVSService(broker, manager)),
+      ("job-exec", OverrideService(broker, manager)),
     ]
     for (name, service) in parts {
       broker.register(name, service)

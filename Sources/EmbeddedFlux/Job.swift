@@ -23,7 +23,8 @@ final class Job {
   private(set) var failure: (type: String, severity: Int, note: String)?
   private(set) var memo: JSONObject = [:]
   private(set) var dependencies: [String] = []
-  private(set) var hasStartRequest = false
+  /// Flags that were set by event: `alloc-bypass`, `debug`.
+  private(set) var setFlags: Set<String> = []
   var resources: ResourceSet?
   var annotations: JSONObject = [:]
   /// The log of the execution (RFC 50), one JSON line an entry.
@@ -35,6 +36,10 @@ final class Job {
   /// Events that were posted while another was processed.
   var pending: [EventlogEntry] = []
   var isProcessing = false
+  /// Whether a fatal exception was raised, and not only written into its eventlog: then its execution is ended.
+  var wasRaised = false
+  /// Whether its resources were given back.
+  var isReleased = false
   /// What plugins keep for the job.
   var pluginData: [PluginDatum] = []
   /// The plugins that follow the job's events.
@@ -79,6 +84,7 @@ final class Job {
       if state == .priority { state = .sched }
     case "alloc": if state == .sched { state = .run }
     case "finish":
+      guard waitStatus == nil else { break }
       waitStatus = WaitStatus(rawValue: Int32(truncatingIfNeeded: entry.context?["status"]?.intValue ?? 0))
       if state == .run { state = .cleanup }
     case "clean": if state == .cleanup { state = .inactive }
@@ -92,6 +98,7 @@ final class Job {
       if let name = entry.context?["description"]?.stringValue { dependencies.append(name) }
     case "dependency-remove":
       dependencies.removeAll { $0 == entry.context?["description"]?.stringValue }
+    case "set-flags": setFlags.formUnion(entry.context?["flags"]?.arrayValue?.compactMap(\.stringValue) ?? [])
     case "memo": for (key, value) in entry.context ?? [:] { memo[key] = value.isNull ? nil : value }
     default: break
     }
@@ -124,6 +131,14 @@ final class Job {
     case .some(let failure) where failure.severity == 0 && failure.type == "timeout": return .timeout
     default: return .failed
     }
+  }
+
+  /// Whether it takes resources that a plugin gives it, past the scheduler.
+  var bypassesScheduler: Bool { setFlags.contains("alloc-bypass") }
+
+  /// Whether nothing is run for it, and somebody says over `job-exec.override` when it starts and ends.
+  var isOverridden: Bool {
+    current["attributes"]?["system"]?["exec"]?["test"]?["override"]?.intValue ?? 0 != 0
   }
 
   /// The time limit in seconds; 0 is none.

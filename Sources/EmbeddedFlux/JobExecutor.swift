@@ -18,6 +18,8 @@ final class JobExecutor {
   private let uri: String
   private let setsHostname: Bool
   private var runs: [JobID: JobRun] = [:]
+  /// Jobs that nothing is run for.
+  private var overridden: Set<JobID> = []
 
   init(_ broker: Broker, _ manager: JobManager, _ reactor: ProcessReactor, uri: String, setsHostname: Bool) {
     self.broker = broker
@@ -32,6 +34,11 @@ final class JobExecutor {
   /// The job has its resources: starts its tasks.
   func start(_ job: Job) {
     guard let resources = job.resources else { return }
+    if job.isOverridden {
+      overridden.insert(job.id)
+      log(job, "init")
+      return log(job, "starting")
+    }
     let layout = TaskLayout(job.jobspec, resources)
     let run = JobRun(job, layout, broker, reactor) { [weak self] run, event in self?.handle(run, event) }
     runs[job.id] = run
@@ -73,8 +80,34 @@ final class JobExecutor {
 
   /// A fatal exception: the job's processes get SIGTERM, and SIGKILL a little later.
   func terminate(_ job: Job) {
-    guard let run = runs[job.id] else { return manager.finished(job, WaitStatus(signal: Int(SIGTERM))) }
-    run.terminate(after: Self.killTimeout)
+    if overridden.contains(job.id) {
+      if job.wasRaised { finish(job, WaitStatus(signal: Int(SIGTERM))) }
+      return
+    }
+    // Without a run its end is on its way already.
+    runs[job.id]?.terminate(after: Self.killTimeout)
+  }
+
+  // MARK: Jobs that nothing is run for
+
+  /// `job-exec.override`: somebody says that the job starts, or ends.
+  func override(_ job: Job, event: String, status: WaitStatus) throws(ServiceError) {
+    guard overridden.contains(job.id) else { throw ServiceError(.noEntry, "Job not found") }
+    switch event {
+    case "start": if !job.eventlog.contains(where: { $0.name == "start" }) { manager.post(job, "start") }
+    case "finish": finish(job, status)
+    default: throw ServiceError(.invalid, "Invalid override event: \(event)")
+    }
+  }
+
+  /// A line of a log of the job's own, written by a client.
+  func append(_ line: String, to log: JobManager.GuestLog, of job: Job) throws(ServiceError) {
+    guard overridden.contains(job.id) else { throw ServiceError(Errnum(95)) }
+    switch log {
+    case .exec: job.execLog.append(line)
+    case .output: job.output.append(line)
+    }
+    for observer in manager.guestObservers { observer(job, log, line) }
   }
 
   // MARK: What happens to a run
@@ -113,6 +146,7 @@ final class JobExecutor {
 
   private func finish(_ job: Job, _ status: WaitStatus) {
     runs[job.id] = nil
+    overridden.remove(job.id)
     broker.unregister("0-shell-\(job.id.encoded(.f58plain))")
     log(job, "complete", ["status": .int(Int64(status.rawValue))])
     log(job, "done")

@@ -89,14 +89,9 @@ final class JobListService: Service {
         "cleanup": count(.cleanup), "inactive": count(.inactive), "total": .int(Int64(manager.jobs.count)),
       ],
       "successful": .int(results[.completed] ?? 0),
-      "failed": .int(Int64(manager.jobs.count == 0 ? 0 : failed(results))),
+      "failed": .int(results[.failed] ?? 0),
       "canceled": .int(results[.canceled] ?? 0), "timeout": .int(results[.timeout] ?? 0), "inactive_purged": 0,
       "queues": [],
     ]
-  }
-
-  /// Flux counts cancelled and timed-out jobs as failed too.
-  private func failed(_ results: [JobResult: Int64]) -> Int64 {
-    (results[.failed] ?? 0) + (results[.canceled] ?? 0) + (results[.timeout] ?? 0)
   }
 }

@@ -20,7 +20,9 @@ extension JobManager {
     switch Self.verdict(dependency.scheme, other) {
     case .met: return
     case .impossible: throw ServiceError(.invalid, "\(prefix)id \(id.encoded(.f58)): \(Self.impossible)")
-    case .open: addDependency(job, description)
+    case .open:
+      addDependency(job, description)
+      dependants[id, default: []].append(job)
     }
   }
 
@@ -34,16 +36,16 @@ extension JobManager {
 
   /// A job has reached another state: whoever waits for that goes on.
   func resolveDependants(of job: Job, _ entry: EventlogEntry) {
-    guard job.state == .run || job.state == .inactive, !dependants.isEmpty else { return }
+    guard job.state == .run || job.state == .inactive, let waiting = dependants[job.id] else { return }
+    if job.state == .inactive { dependants[job.id] = nil }
     let id = job.id.encoded(.f58)
-    for waiting in dependants.values {
-      for description in waiting.dependencies where description.hasSuffix("=" + id) {
+    for waiter in waiting where waiter.state == .depend {
+      for description in waiter.dependencies where description.hasSuffix("=" + id) {
         let scheme = String(description.dropLast(id.count + 1))
-        guard Self.schemes.contains(scheme) else { continue }
         switch Self.verdict(scheme, job) {
-        case .met: post(waiting, "dependency-remove", ["description": .string(description)])
+        case .met: post(waiter, "dependency-remove", ["description": .string(description)])
         case .impossible:
-          raise(waiting, type: "dependency", severity: 0, note: "\(scheme): id \(id): \(Self.impossible)")
+          raise(waiter, type: "dependency", severity: 0, note: "\(scheme): id \(id): \(Self.impossible)")
         case .open: break
         }
       }

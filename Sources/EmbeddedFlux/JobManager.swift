@@ -23,8 +23,8 @@ final class JobManager {
   /// All jobs in order of submission, the newest last.
   private(set) var order: [JobID] = []
   private var queue: [Job] = []
-  /// The jobs in DEPEND.
-  private(set) var dependants: [JobID: Job] = [:]
+  /// Who waits for a job, by the id of that job.
+  var dependants: [JobID: [Job]] = [:]
   private var isPassDue = false
   private var generatorTime: UInt64 = 0
   private var generatorSequence: UInt16 = 0
@@ -149,13 +149,14 @@ final class JobManager {
       broker.publish(
         "job-exception",
         ["id": job.id.json, "type": entry.context?["type"] ?? "", "severity": entry.context?["severity"] ?? 0])
+    // An exception had ended the job before its processes ended: this event changes no state, but its resources are free now.
+    case "finish" where job.state == .cleanup: release(job)
     case "free" where job.state == .cleanup: post(job, "clean")
     default: break
     }
   }
 
   private func enter(_ job: Job, from before: JobState, _ entry: EventlogEntry) {
-    if job.state == .depend { dependants[job.id] = job } else { dependants[job.id] = nil }
     plugins.state(job, from: before, entry)
     switch job.state {
     case .new: break
@@ -177,14 +178,15 @@ final class JobManager {
 
   /// The job's processes have all ended.
   func finished(_ job: Job, _ status: WaitStatus) {
-    if job.waitStatus == nil { post(job, "finish", ["status": .int(Int64(status.rawValue))]) }
-    // An exception had ended the job before its processes ended: `finish` changed no state then.
-    if job.state == .cleanup, job.resources != nil { release(job) }
+    // One end is on record, or on its way there.
+    let hasEnd = job.waitStatus != nil || job.pending.contains { $0.name == "finish" }
+    if !hasEnd { post(job, "finish", ["status": .int(Int64(status.rawValue))]) }
   }
 
   private func release(_ job: Job) {
-    guard let resources = job.resources, !job.eventlog.contains(where: { $0.name == "release" }) else { return }
-    cluster.release(resources)
+    guard let resources = job.resources, !job.isReleased else { return }
+    job.isReleased = true
+    if !job.bypassesScheduler { cluster.release(resources) }
     post(job, "release", ["ranks": "all", "final": true])
     post(job, "free")
     schedule()
@@ -208,12 +210,14 @@ final class JobManager {
   func raise(_ job: Job, type: String, severity: Int, note: String, userID: UInt32? = nil) {
     var context: JSONObject = ["type": .string(type), "severity": .int(Int64(severity)), "note": .string(note)]
     context["userid"] = userID.map { .int(Int64($0)) }
+    if severity == 0 { job.wasRaised = true }
     post(job, "exception", context)
   }
 
   // MARK: Scheduling: priority, then submission order; a job that has to wait holds up those behind it
 
   private func enqueue(_ job: Job) {
+    if job.bypassesScheduler { return }
     if let objection = cluster.objection(to: VirtualCluster.Demand(job.jobspec)) {
       return raise(job, type: "alloc", severity: 0, note: objection)
     }

@@ -34,7 +34,7 @@ final class JobManagerService: Service {
     case "post-event.post": try postEvent(request)
     case "list": list(request)
     case "getinfo": broker.respond(request, ["max_jobid": (manager.order.last ?? JobID(rawValue: 0)).json])
-    case "history.get": history(request)
+    case "history.get": try history(request)
     case "queue-list": broker.respond(request, ["queues": []])
     case "queue-status": broker.respond(request, ["enable": true, "start": true])
     case "jobtap": try jobtap(request)
@@ -85,7 +85,8 @@ final class JobManagerService: Service {
     let severity = try request.int("severity")
     let user = try request.int("userid")
     let chosen = manager.jobs.values.filter {
-      $0.isActive && $0.state.rawValue & states != 0 && (user == Int(UInt32.max) || user == Int($0.userID))
+      $0.isActive && $0.state.rawValue & states != 0
+        && (user == Int(UInt32.max) || user == -1 || user == Int($0.userID))
     }
     if request.payload["dry_run"]?.boolValue != true {
       for job in chosen {
@@ -171,7 +172,7 @@ final class JobManagerService: Service {
   // MARK: Looking
 
   private func getAttributes(_ request: Request) throws(ServiceError) {
-    let job = try manager.job(try request.jobID())
+    let job = try manager.job(try request.jobID(), unknown: ServiceError(.invalid, "unknown job"))
     var answer: JSONObject = ["id": job.id.json]
     for name in request.payload["attrs"]?.arrayValue ?? [] {
       switch name.stringValue {
@@ -199,12 +200,20 @@ final class JobManagerService: Service {
     broker.respond(request, ["jobs": .array(jobs)])
   }
 
-  /// The newest jobs first, by a Python slice: `flux job last` asks for `[:1]`, `[:N]` or `[:]`.
-  private func history(_ request: Request) {
-    let slice = request.payload["slice"]?.stringValue ?? "[:]"
-    let limit = Int(slice.dropFirst().dropLast().split(separator: ":").last ?? "") ?? manager.order.count
-    let ids = manager.order.reversed().prefix(max(0, limit))
-    broker.respond(request, ["jobs": .array(ids.map(\.json))])
+  /// The newest jobs first, by a Python slice: `flux job last` asks for `[:1]`, `[-1:]`, `[1:3]` or `[:]`.
+  private func history(_ request: Request) throws(ServiceError) {
+    let newest = Array(manager.order.reversed())
+    let words = (request.payload["slice"]?.stringValue ?? "[:]").dropFirst().dropLast()
+    let parts = words.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count == 2, parts.allSatisfy({ $0.isEmpty || Int($0) != nil }) else {
+      throw ServiceError(.invalid, "a slice is [FROM:TO], such as [:1]")
+    }
+    let bounds = parts.map { part -> Int? in
+      Int(part).map { min(max($0 < 0 ? newest.count &+ $0 : $0, 0), newest.count) }
+    }
+    let lower = bounds[0] ?? 0
+    let upper = bounds[1] ?? newest.count
+    broker.respond(request, ["jobs": .array(lower < upper ? newest[lower..<upper].map(\.json) : [])])
   }
 
   // MARK: Plugins

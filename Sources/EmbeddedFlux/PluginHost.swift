@@ -18,6 +18,21 @@ final class PluginHost {
     self.log = log
   }
 
+  /// The instance's configuration.
+  var configuration: () -> JSON = { [:] }
+
+  /// Why a plugin will not have a configuration; nil when all will.
+  func objection(to configuration: JSON) -> String? {
+    for plugin in plugins { if let words = Self.objection(plugin, configuration) { return words } }
+    return nil
+  }
+
+  private static func objection(_ plugin: HostPlugin, _ configuration: JSON) -> String? {
+    let arguments = HostArguments(input: { ["conf": configuration] }, output: [:])
+    guard let result = plugin.call("conf.update", arguments), result < 0 else { return nil }
+    return arguments.output["errmsg"]?.stringValue ?? "\(plugin.fileName) refuses the configuration"
+  }
+
   var names: [String] { plugins.map(\.fileName) }
 
   // MARK: Load and remove
@@ -42,6 +57,10 @@ final class PluginHost {
     guard initialize(plugin.pointer) >= 0 else {
       plugin.unload()
       throw ServiceError(.invalid, "\(name): flux_plugin_init failed; the log says why (flux dmesg)")
+    }
+    if let words = Self.objection(plugin, self.configuration()) {
+      plugin.unload()
+      throw ServiceError(.invalid, words)
     }
     plugins.append(plugin)
     introduce(plugin)
@@ -80,7 +99,7 @@ final class PluginHost {
     guard let plugin = plugins.first(where: { $0.fileName == name }) else {
       throw ServiceError(.noEntry, "\(name): plugin not found")
     }
-    let base: JSONObject = ["name": .string(plugin.name), "path": .string(plugin.path)]
+    let base: JSONObject = ["name": .string(plugin.fileName), "path": .string(plugin.path)]
     let arguments = HostArguments(input: { [:] }, output: base)
     _ = plugin.call("plugin.query", arguments)
     return .object(arguments.output)
@@ -125,7 +144,10 @@ final class PluginHost {
   func state(_ job: Job, from before: JobState, _ entry: EventlogEntry) {
     for plugin in plugins {
       let extra: JSONObject = ["entry": entry.json, "prev_state": .int(Int64(before.rawValue))]
-      _ = plugin.call("job.state.\(job.state.name.lowercased())", job, self, extra: extra)
+      let answer = plugin.call("job.state.\(job.state.name.lowercased())", job, self, extra: extra)
+      if job.state == .sched, let given = answer?.arguments.output["R"], let found = try? ResourceSet(given) {
+        job.resources = found
+      }
     }
   }
 

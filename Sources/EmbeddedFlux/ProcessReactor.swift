@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
 import CSpawn
+import FluxJob
 import Glibc
 import NIOCore
 import NIOPosix
@@ -66,6 +67,7 @@ final class ProcessReactor: Sendable {
 
   /// Reads from a pipe until its end, and then closes it. After each `.read` the next waits for ``resume(pipe:)``.
   func watch(pipe fd: CInt, _ handler: @escaping @Sendable (Event) -> Void) {
+    _ = fcntl(fd, F_SETFL, O_NONBLOCK)
     watches.withLock { $0[fd] = .pipe(handler) }
     cspawn_epoll_add(epoll, fd, 1)
   }
@@ -104,7 +106,10 @@ final class ProcessReactor: Sendable {
 
   private func reap(_ fd: CInt, _ pid: pid_t, _ handler: @escaping @Sendable (Event) -> Void) {
     var status: Int32 = 0
-    guard waitpid(pid, &status, WNOHANG) == pid else { return }
+    let found = waitpid(pid, &status, WNOHANG)
+    // Somebody else has reaped it: how it ended is not known any more, but that it has is.
+    guard found == pid || (found < 0 && errno == ECHILD) else { return }
+    if found != pid { status = WaitStatus(exit: 255).rawValue }
     let final = status
     watches.withLock { _ = $0.removeValue(forKey: fd) }
     close(fd)
@@ -112,9 +117,16 @@ final class ProcessReactor: Sendable {
   }
 
   private func read(_ fd: CInt, _ handler: @escaping @Sendable (Event) -> Void) {
+    var error: CInt = 0
     let bytes = [UInt8](unsafeUninitializedCapacity: Self.chunk) { buffer, count in
-      count = max(0, Glibc.read(fd, buffer.baseAddress, buffer.count))
+      count = Glibc.read(fd, buffer.baseAddress, buffer.count)
+      if count < 0 {
+        error = errno
+        count = 0
+      }
     }
+    // The descriptor may have been closed, and given to another pipe, since epoll spoke of it: then there is nothing to read.
+    if error == EAGAIN || error == EINTR { return resume(pipe: fd) }
     if bytes.isEmpty {
       if watches.withLock({ $0.removeValue(forKey: fd) }) != nil { close(fd) }
       loop.execute { handler(.endOfFile) }

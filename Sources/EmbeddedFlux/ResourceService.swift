@@ -37,6 +37,7 @@ final class ResourceService: Service {
     do { jobspec = try Jobspec(request.payload["jobspec"] ?? [:]) } catch {
       throw ServiceError(.invalid, error.message)
     }
+    try IngestService.check(sizeOf: jobspec)
     if let objection = manager.cluster.objection(to: VirtualCluster.Demand(jobspec)) {
       throw ServiceError(.overflow, objection)
     }

@@ -90,7 +90,8 @@ final class ServerHandler: ChannelInboundHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    core.log.append(level: 4, "broker", "a client's connection is closed: \(error)")
+    // A client that just goes away is nothing to report.
+    if error is WireError { core.log.append(level: 4, "broker", "a client's connection is closed: \(error)") }
     context.close(promise: nil)
   }
 

@@ -25,7 +25,7 @@ struct VirtualCluster: Sendable {
     }
   }
 
-  /// All nodes, in rank order.
+  /// All nodes; the node of rank N is the N-th.
   let all: ResourceSet
   private(set) var allocated: ResourceSet
 
@@ -80,8 +80,8 @@ struct VirtualCluster: Sendable {
         chosen.append(take(share, from: rank, demand))
         continue
       }
-      guard let whole = all.ranks.first(where: { $0.rank == rank.rank }), whole == rank else { continue }
-      chosen.append(whole)
+      guard all.ranks.indices.contains(rank.rank), all.ranks[rank.rank] == rank else { continue }
+      chosen.append(rank)
     }
     return chosen.count == nodes ? chosen : nil
   }

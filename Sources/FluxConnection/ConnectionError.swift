@@ -12,6 +12,8 @@ public struct ConnectionError: Error, Sendable, CustomStringConvertible {
     public static let refused = Code(rawValue: "refused")
     /// ssh did not get through: login refused, host unknown, host unreachable.
     public static let ssh = Code(rawValue: "ssh")
+    /// ssh did not get to the host: it is down, or the network is.
+    public static let network = Code(rawValue: "network")
     /// The peer speaks something else than Flux.
     public static let notFlux = Code(rawValue: "not-flux")
     /// The peer accepted and then said nothing for too long.
@@ -44,7 +46,7 @@ public struct ConnectionError: Error, Sendable, CustomStringConvertible {
   /// Whether trying again soon could succeed without anybody changing something.
   public var isTransient: Bool {
     switch code {
-    case .silent, .timedOut, .closed, .limit: true
+    case .silent, .timedOut, .closed, .limit, .network: true
     default: false
     }
   }

@@ -72,8 +72,16 @@ extension FluxConnection {
   private static func explain(_ error: ConnectionError, _ uri: FluxURI, _ words: [UInt8]) -> ConnectionError {
     let text = String(decoding: words, as: UTF8.self).split(whereSeparator: \.isNewline).joined(separator: "; ")
     if text.isEmpty { return error }
-    return ConnectionError(error.code == .notFlux ? .notFlux : .ssh, "\(uri): ssh: \(text)", cause: error)
+    let isNetwork = networkFailures.contains(where: text.contains)
+    let code: ConnectionError.Code = error.code == .notFlux ? .notFlux : isNetwork ? .network : .ssh
+    return ConnectionError(code, "\(uri): ssh: \(text)", cause: error)
   }
+
+  /// ssh's words for what may pass by itself.
+  private static let networkFailures = [
+    "Connection refused", "Connection timed out", "Connection reset", "Connection closed by", "No route to host",
+    "Network is unreachable", "Temporary failure in name resolution",
+  ]
 
   /// The last 4 KiB that a process writes, once it ends.
   private static func tail(of sequence: SubprocessOutputSequence) async -> [UInt8] {

@@ -159,4 +159,9 @@ extension Jobspec {
   public mutating func removeDependencies() {
     json["attributes"]?["system"]?["dependencies"] = nil
   }
+
+  /// Removes the attribute `system.delegate`: a request to run elsewhere does not travel.
+  public mutating func removeDelegation() {
+    json["attributes"]?["system"]?["delegate"] = nil
+  }
 }

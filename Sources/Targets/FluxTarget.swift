@@ -12,24 +12,33 @@ public struct FluxTarget: ClusterTarget {
   /// How many jobs are asked for their jobspec at once when one is looked for.
   private static let searchWidth = 64
 
-  private let connection: FluxConnection
+  /// The errnos with which ingest itself says no: EPERM, ENODEV, EINVAL, EPROTO, EOVERFLOW. Every other one may come from something on the
+  /// way, with the job accepted already.
+  private static let rejections: Set<UInt32> = [1, 19, 22, 71, 75]
+
+  /// Its connection.
+  public let connection: FluxConnection
   private let userID: UInt32
 
-  /// A target on an open connection, for jobs of a user.
-  public init(_ connection: FluxConnection, userID: UInt32) {
+  /// A target on an open connection, for jobs of a user of that machine.
+  init(_ connection: FluxConnection, userID: UInt32) {
     self.connection = connection
     self.userID = userID
   }
 
-  /// Makes sure that a live Flux instance is at the other end, before anything is sent to it.
+  /// Makes sure that a live Flux instance is at the other end, before anything is sent to it, and asks who its owner is: user ids
+  /// may differ from one machine to the next.
   ///
   /// - Throws: ``Delegation/TargetFailure``.
-  public static func probe(_ connection: FluxConnection, within limit: Duration) async throws(TargetFailure) {
+  public static func probe(_ connection: FluxConnection, within limit: Duration) async throws(TargetFailure)
+    -> FluxTarget
+  {
     do {
-      let answer = try await connection.rpc("attr.get", ["name": "version"], timeout: limit)
-      guard answer["value"]?.stringValue != nil else {
-        throw ConnectionError(.notFlux, "\(connection.peer): does not say which version of Flux it is")
+      let answer = try await connection.rpc("attr.get", ["name": "security.owner"], timeout: limit)
+      guard let owner = answer["value"]?.stringValue.flatMap({ UInt32($0) }) else {
+        throw ConnectionError(.notFlux, "\(connection.peer): does not say who its owner is")
       }
+      return FluxTarget(connection, userID: owner)
     } catch { throw failure(error, connection.peer) }
   }
 
@@ -55,7 +64,7 @@ public struct FluxTarget: ClusterTarget {
         return .unanswered(TargetFailure("\(connection.peer): accepted the job and named no id", isTransient: true))
       }
       return .accepted(id)
-    } catch let error as RPCError {
+    } catch let error as RPCError where Self.rejections.contains(error.errnum) {
       return .rejected(error.description)
     } catch {
       return .unanswered(Self.failure(error, connection.peer))
@@ -97,7 +106,7 @@ public struct FluxTarget: ClusterTarget {
     do {
       let answer = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["jobspec"], "flags": 0])
       guard let text = answer["jobspec"]?.stringValue, let jobspec = try? JSON(parsing: text) else { return false }
-      return Mark(jobspec: jobspec) == mark
+      return Mark(jobspec: jobspec)?.names(sameJobAs: mark) ?? false
     } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
       return false
     }

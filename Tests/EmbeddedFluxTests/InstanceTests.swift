@@ -84,6 +84,8 @@ import Testing
       let events = try await Self.events(connection, id)
       #expect(events.first { $0.name == "finish" }?.context?["status"]?.intValue == Int64(status), "\(events)")
       #expect(events.contains { $0.name == "exception" } == (status == 32512))
+      #expect(events.filter { $0.name == "finish" }.count == 1)
+      #expect(events.filter { $0.name == "release" }.count == 1)
     }
   }
 

@@ -11,8 +11,8 @@ import Testing
       try await load(a)
       let cases: [(String, String)] = [
         ("delegate:foo:///x", "unknown scheme 'foo': write local:///path/to/socket or ssh://host/path/to/socket"),
-        ("delegate:", "the value is empty: write --dependency=delegate:local:///path/to/socket"),
-        ("delegate:corona", "'corona' is not a URI: write --dependency=delegate:local:///path/to/socket"),
+        ("delegate:", "no targets are configured: name one by its URI, local:///path/to/socket or ssh"),
+        ("delegate:corona", "there is no target 'corona': the configuration has no labels"),
         ("delegate:ssh://host", "'ssh://host': "), ("delegate:local://x/y", "'local://x/y': "),
         ("delegate:ssh://h/p/$(reboot)", "'ssh://h/p/$(reboot)': "),
         ("delegate:local:///x?wait=1", "unknown option 'wait'"),
@@ -114,15 +114,13 @@ import Testing
   private func expectNothingLeft(_ a: Instance) async throws {
     let active = try await a("jobs", "-n")
     #expect(active.lines.isEmpty, "\(active)")
-    let agents = try await run(["pgrep", "-f", "\(Build.executable) agent"])
-    for agent in agents.lines {
-      let children = try await eventually {
-        try await run(["pgrep", "-P", agent])
-      } until: {
-        $0.lines.isEmpty
-      }
-      #expect(children.lines.isEmpty, "\(children)")
+    let agent = try await a.agent()
+    let children = try await eventually {
+      try await run(["pgrep", "-P", "\(agent)"])
+    } until: {
+      $0.lines.isEmpty
     }
+    #expect(children.lines.isEmpty, "\(children)")
   }
 }
 

@@ -135,6 +135,19 @@ struct Instance: Sendable {
   }
 }
 
+extension Instance {
+  /// The process id of the attached agent, as the plugin tells it.
+  func agent() async throws -> pid_t {
+    let query = try await eventually {
+      try await run([Build.executable, "jobtap", "query", "delegate.so"], uri: uri)
+    } until: {
+      $0.out.contains("\"pid\"") && $0.out.contains("\"attached\":true")
+    }
+    let digits = query.out.split(separator: "\"pid\":").last?.prefix { $0.isNumber } ?? ""
+    return try #require(pid_t(digits), "\(query)")
+  }
+}
+
 /// Starts an instance, runs `body`, and stops the instance.
 func withInstance<Result: Sendable>(
   _ host: Host, name: String, environment: [String: String] = [:],

@@ -12,16 +12,6 @@ import Testing
     try #require(loaded.code == 0, "\(loaded)")
   }
 
-  private func agent(of a: Instance) async throws -> pid_t {
-    let query = try await eventually {
-      try await run([Build.executable, "jobtap", "query", "delegate.so"], uri: a.uri)
-    } until: {
-      $0.out.contains("\"pid\"") && $0.out.contains("\"attached\":true")
-    }
-    let digits = query.out.split(separator: "\"pid\":").last?.prefix { $0.isNumber } ?? ""
-    return try #require(pid_t(digits), "\(query)")
-  }
-
   /// Removing the plugin with jobs in flight, and loading it again: each job runs once.
   @Test(arguments: Host.available) func removedAndLoadedWithJobsInFlight(_ host: Host) async throws {
     try await withInstance(host, name: "a") { a in
@@ -58,7 +48,7 @@ import Testing
     try await withInstance(host, name: "a") { a in
       try await withInstance(host, name: "b") { b in
         try await load(a)
-        let first = try await agent(of: a)
+        let first = try await a.agent()
         let count = 30
         async let submitted = a("submit", "--cc=1-\(count)", "--dependency=delegate:\(b.uri)", "true")
         try await Task.sleep(for: .milliseconds(120))
@@ -73,7 +63,7 @@ import Testing
         #expect(done.lines.filter { $0.contains("INACTIVE DelegationSuccess") }.count == count, "\(done)")
         let remote = try await b("jobs", "-a", "-n")
         #expect(remote.lines.count == count, "\(remote)")
-        let second = try await agent(of: a)
+        let second = try await a.agent()
         #expect(second != first)
       }
     }
@@ -83,7 +73,7 @@ import Testing
   @Test(arguments: Host.available) func theAgentEnds(_ host: Host) async throws {
     let second = try await withInstance(host, name: "a") { a in
       try await load(a)
-      let first = try await agent(of: a)
+      let first = try await a.agent()
       _ = try await a("jobtap", "remove", "delegate.so")
       let gone = try await eventually {
         Output(code: kill(first, 0), out: "", err: "")
@@ -92,7 +82,7 @@ import Testing
       }
       #expect(gone.code != 0)
       try await load(a)
-      return try await agent(of: a)
+      return try await a.agent()
     }
     let gone = try await eventually {
       Output(code: kill(second, 0), out: "", err: "")

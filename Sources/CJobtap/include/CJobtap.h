@@ -42,10 +42,17 @@ int flux_plugin_aux_set(flux_plugin_t *p, const char *key, void *val, flux_free_
 int flux_plugin_arg_get(flux_plugin_arg_t *args, int flags, char **json_str);
 int flux_plugin_arg_set(flux_plugin_arg_t *args, int flags, const char *json_str);
 
+/* Variadic in Flux, so Swift calls the wrapper: whether a callback's jobspec has the attribute system.delegate. It copies
+ * nothing, for it is asked about every job. */
+int flux_plugin_arg_unpack(flux_plugin_arg_t *args, int flags, const char *fmt, ...);
+bool cjobtap_has_delegate(flux_plugin_arg_t *args);
+
 /* The job manager. */
 flux_t *flux_jobtap_get_flux(flux_plugin_t *p);
 int flux_jobtap_service_register(flux_plugin_t *p, const char *method, flux_msg_handler_f cb, void *arg);
 int flux_jobtap_dependency_add(flux_plugin_t *p, flux_jobid_t id, const char *description);
+int flux_jobtap_dependency_remove(flux_plugin_t *p, flux_jobid_t id, const char *description);
+int flux_jobtap_job_set_flag(flux_plugin_t *p, flux_jobid_t id, const char *flag);
 int flux_jobtap_job_aux_set(
     flux_plugin_t *p, flux_jobid_t id, const char *name, void *val, flux_free_f free_fn);
 int flux_jobtap_job_subscribe(flux_plugin_t *p, flux_jobid_t id);

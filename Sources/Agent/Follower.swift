@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import Delegation
+import FluxConnection
+import FluxJob
+import FluxWire
+import Targets
+
+/// Follows a remote job to its end, and passes its output on to the origin job's own logs.
+///
+/// The output is passed on entry by entry, and `finished` is said only when all of it has been: what the origin job's log holds when it
+/// ends is whole. Entries that an earlier agent has passed on are counted in the origin's log, and left out.
+struct Follower: Sendable {
+  let origin: FluxConnection
+  let pool: TargetPool
+  let id: JobID
+  let sink: AsyncStream<Agent.Input>.Continuation
+
+  /// Returns nil when the remote job is over, else why it can no longer be followed.
+  func follow(_ remote: JobID, at uri: FluxURI) async -> DelegatedJob.Event? {
+    do {
+      let target = try await pool.target(uri).connection
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask {
+          try await self.passOn("guest.exec.eventlog", as: "exec.eventlog", remote, target) { self.adapt($0) }
+        }
+        group.addTask { try await self.passOn("guest.output", as: "output", remote, target) { $0 } }
+        let end = try await events(remote, target)
+        // The logs end with the job: all that it has written has been passed on after this.
+        try await group.waitForAll()
+        if let status = end { tell(.finished(status)) }
+        tell(.over)
+      }
+      return nil
+    } catch {
+      return .lost(FluxTarget.failure(error, uri.description))
+    }
+  }
+
+  private func tell(_ event: RemoteEvent) { sink.yield(.job(id, .remote(event))) }
+
+  /// Follows the remote eventlog. Returns its wait status, nil when it never ran.
+  private func events(_ remote: JobID, _ target: FluxConnection) async throws -> WaitStatus? {
+    var status: WaitStatus?
+    let request: JSON = ["id": remote.json, "path": "eventlog", "flags": 0]
+    let watch = await target.stream("job-info.eventlog-watch", request, cancelTopic: "job-info.eventlog-watch-cancel")
+    for try await response in watch {
+      guard let line = try response.json()?["event"]?.stringValue else { continue }
+      let entry = try EventlogEntry(parsing: line)
+      switch entry.name {
+      case "start":
+        let answer = try await target.rpc("job-info.lookup", ["id": remote.json, "keys": ["R"], "flags": 0])
+        tell(.started(at: entry.timestamp, try ResourceSet(parsing: answer["R"]?.stringValue ?? "")))
+      case "exception" where entry.context?["severity"]?.intValue == 0:
+        tell(
+          .exception(
+            type: entry.context?["type"]?.stringValue ?? "exec", note: entry.context?["note"]?.stringValue ?? ""))
+      case "finish":
+        status = WaitStatus(rawValue: Int32(truncatingIfNeeded: entry.context?["status"]?.intValue ?? 0))
+      default: break
+      }
+    }
+    return status
+  }
+
+  // MARK: Logs
+
+  /// Copies a log of the remote job into one of the origin job.
+  private func passOn(
+    _ path: String, as key: String, _ remote: JobID, _ target: FluxConnection,
+    _ adapt: @escaping @Sendable (EventlogEntry) -> EventlogEntry?
+  ) async throws {
+    var known = try await count(path)
+    let request: JSON = ["id": remote.json, "path": .string(path), "flags": 1]
+    let watch = await target.stream("job-info.eventlog-watch", request, cancelTopic: "job-info.eventlog-watch-cancel")
+    do {
+      for try await response in watch {
+        guard let line = try response.json()?["event"]?.stringValue,
+          let entry = adapt(try EventlogEntry(parsing: line))
+        else { continue }
+        if known > 0 {
+          known -= 1
+          continue
+        }
+        try await append(entry.line, to: key)
+      }
+    } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
+      // A job that never ran, or wrote nothing, has no such log.
+    }
+  }
+
+  /// How many entries of the remote log the origin has. The origin's own entries of the execution log are not counted.
+  private func count(_ path: String) async throws -> Int {
+    do {
+      let answer = try await origin.rpc("job-info.lookup", ["id": id.json, "keys": [.string(path)], "flags": 0])
+      let entries = try Eventlog(parsing: answer[path]?.stringValue ?? "").entries
+      return path == "guest.output" ? entries.count : entries.filter { $0.name.hasPrefix("shell.") }.count
+    } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue { return 0 }
+  }
+
+  /// The shell's events are passed on; those of the execution itself the origin writes.
+  private func adapt(_ entry: EventlogEntry) -> EventlogEntry? {
+    guard entry.name.hasPrefix("shell.") else { return nil }
+    var entry = entry
+    if entry.name == "shell.init" { entry.context?["service"] = .string("0-shell-\(id.encoded(.f58plain))") }
+    return entry
+  }
+
+  /// How long the origin job's logs may take to come into being, after the remote job has written something.
+  private static let patience = Duration.seconds(60)
+
+  private func append(_ line: String, to key: String) async throws {
+    let content: JSON = [
+      "key": .string(key), "flags": 32, "dirent": ["ver": 1, "type": "val", "data": .string(Base64.encode(line.utf8))],
+    ]
+    let request: JSON = ["namespace": .string("job-\(id.encoded(.dec))"), "flags": 0, "ops": [content]]
+    let end = ContinuousClock.now + Self.patience
+    var pause = Duration.milliseconds(2)
+    while true {
+      do {
+        try await origin.rpc("kvs.commit", request)
+        return
+      } catch let error as RPCError where ContinuousClock.now < end && Self.mayCome.contains(error.errnum) {
+        try await Task.sleep(for: pause)
+        pause = min(pause * 2, .milliseconds(200))
+      }
+    }
+  }
+
+  /// ENOENT and ENOTSUP: there is no such namespace yet.
+  private static let mayCome: Set<UInt32> = [2, 95]
+}

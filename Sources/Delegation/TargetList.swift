@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+public import FluxJob
+
+/// A target: its URI, and the label that it is known by.
+public struct Target: Hashable, Sendable {
+  /// Where it is.
+  public var uri: FluxURI
+  /// Its label; nil when it has none.
+  public var label: String?
+
+  /// A target from its parts.
+  public init(uri: FluxURI, label: String? = nil) {
+    self.uri = uri
+    self.label = label
+  }
+
+  /// What people call it: its label, else its URI.
+  public var name: String { label ?? uri.description }
+}
+
+/// The targets that an origin's configuration names, under the key `delegate`.
+///
+/// ```toml
+/// [[delegate]]
+/// uri = "ssh://corona189/var/tmp/me/flux-sCMd4I/local-0"
+/// label = "corona"
+/// ```
+///
+/// The older form `delegate = ["uri", "uri"]` works as well.
+public struct TargetList: Hashable, Sendable {
+  /// The most targets.
+  public static let maximumTargets = 256
+  /// The longest label in bytes.
+  public static let maximumLabelLength = 64
+
+  /// The targets, in their order.
+  public let targets: [Target]
+
+  /// No targets.
+  public init() { targets = [] }
+
+  /// The targets in an instance's configuration; none when it has no key `delegate`.
+  ///
+  /// - Throws: ``RequestError``, which names the target by its number and says what is wrong with it.
+  public init(configuration: JSON) throws(RequestError) {
+    guard let value = configuration["delegate"] else {
+      targets = []
+      return
+    }
+    guard let entries = value.arrayValue else {
+      throw RequestError("the configuration key 'delegate' is no array: write [[delegate]] with uri and label")
+    }
+    guard entries.count <= Self.maximumTargets else {
+      throw RequestError("the configuration has \(entries.count) targets, more than \(Self.maximumTargets)")
+    }
+    var targets: [Target] = []
+    var labels: Set<String> = []
+    for (number, entry) in entries.enumerated() {
+      let target = try Self.target(entry, number)
+      if let label = target.label, !labels.insert(label).inserted {
+        throw RequestError("target \(number) of the configuration has the label '\(label)', as another one has")
+      }
+      targets.append(target)
+    }
+    self.targets = targets
+  }
+
+  private static func target(_ entry: JSON, _ number: Int) throws(RequestError) -> Target {
+    if let text = entry.stringValue { return Target(uri: try uri(text, number)) }
+    guard let table = entry.objectValue else {
+      throw RequestError("target \(number) of the configuration is neither a URI nor a table")
+    }
+    for key in table.keys where key != "uri" && key != "label" {
+      throw RequestError(
+        "target \(number) of the configuration has the unknown key '\(DelegationRequest.excerpt(key))'")
+    }
+    guard let text = table["uri"]?.stringValue else {
+      throw RequestError("target \(number) of the configuration has no string 'uri'")
+    }
+    guard let value = table["label"] else { return Target(uri: try uri(text, number)) }
+    guard let label = value.stringValue, isLabel(label) else {
+      throw RequestError(
+        "target \(number) of the configuration has the label \(DelegationRequest.excerpt(value.text)): a label has 1 to "
+          + "\(maximumLabelLength) letters, digits, '-', '_' and '.', and is not the name of a policy")
+    }
+    return Target(uri: try uri(text, number), label: label)
+  }
+
+  private static func uri(_ text: String, _ number: Int) throws(RequestError) -> FluxURI {
+    do { return try FluxURI(parsing: text) } catch {
+      throw RequestError(
+        "target \(number) of the configuration: '\(DelegationRequest.excerpt(text))': \(error.message)")
+    }
+  }
+
+  private static let policies: Set<String> = ["random", "assign", "least_pending", "shortest_match"]
+
+  /// Whether a text can be a label.
+  public static func isLabel(_ text: String) -> Bool {
+    guard (1...maximumLabelLength).contains(text.utf8.count), !policies.contains(text) else { return false }
+    return text.utf8.allSatisfy { byte in
+      let character = Character(UnicodeScalar(byte))
+      return byte < 0x80 && (character.isLetter || character.isNumber || "-_.".contains(character))
+    }
+  }
+
+  /// The target that a selection names by itself; nil for the policies that have to ask.
+  ///
+  /// - Throws: ``RequestError`` when there is no such target; it names those that there are.
+  public func named(_ selection: DelegationRequest.Selection) throws(RequestError) -> Target? {
+    switch selection {
+    case .uri(let uri): return targets.first { $0.uri == uri } ?? Target(uri: uri)
+    case .index(let number):
+      guard targets.indices.contains(number) else {
+        throw RequestError("there is no target \(number): the configuration has \(targets.count), from 0")
+      }
+      return targets[number]
+    case .label(let label):
+      guard let target = targets.first(where: { $0.label == label }) else {
+        let known = targets.compactMap(\.label).joined(separator: ", ")
+        throw RequestError(
+          "there is no target '\(label)': the configuration has \(known.isEmpty ? "no labels" : known)")
+      }
+      return target
+    case .random, .leastPending, .shortestMatch:
+      guard !targets.isEmpty else {
+        throw RequestError(
+          "no targets are configured: name one by its URI, local:///path/to/socket or ssh://host/path/to/socket, or configure "
+            + "[[delegate]] with uri and label")
+      }
+      return nil
+    }
+  }
+}

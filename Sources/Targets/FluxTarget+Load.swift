@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxConnection
+import FluxJob
+import FluxWire
+
+/// What the policies ask a target.
+extension FluxTarget {
+  /// How long a target may take to answer a policy's question.
+  private static let patience = Duration.seconds(10)
+
+  /// How many jobs wait there now, whatever its scheduler: those in DEPEND, PRIORITY and SCHED.
+  public func pendingJobs() async throws -> Double {
+    let states = try await connection.rpc("job-list.job-stats", [:], timeout: Self.patience)["job_states"]
+    let counts = ["depend", "priority", "sched"].map { states?[$0]?.doubleValue }
+    guard !counts.contains(nil) else {
+      throw ConnectionError(.notFlux, "\(connection.peer): job-list.job-stats has no counts of states")
+    }
+    return counts.reduce(0) { $0 + ($1 ?? 0) }
+  }
+
+  /// How long its scheduler takes to match a job, in seconds: the mean of what it has matched (Fluxion).
+  ///
+  /// - Throws: an error that says so when the scheduler has no such time.
+  public func matchTime() async throws -> Double {
+    do {
+      let stats = try await connection.rpc("sched-fluxion-resource.stats-get", nil, timeout: Self.patience)
+      guard let mean = stats["match"]?["succeeded"]?["stats"]?["avg"]?.doubleValue else {
+        throw ConnectionError(.notFlux, "\(connection.peer): its scheduler has matched nothing yet")
+      }
+      return mean
+    } catch let error as RPCError where error.errnum == Errnum.notImplemented.rawValue {
+      throw ConnectionError(.notFlux, "\(connection.peer): its scheduler tells no matching time")
+    }
+  }
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import Glibc
+import Testing
+
+/// `-S system.delegate=...`: the origin job does what the remote one does.
+@Suite(.serialized) struct MirrorTests {
+  /// Two instances, B a target of A under the label `bee`.
+  private func withPair(
+    _ host: Host, _ body: @Sendable @escaping (_ a: Instance, _ b: Instance) async throws -> Void
+  ) async throws {
+    try await withInstance(host, name: "a") { a in
+      try await withInstance(host, name: "b") { b in
+        try await configure(a, ["bee": b.uri])
+        let loaded = try await a("jobtap", "load", Build.plugin)
+        try #require(loaded.code == 0, "\(loaded)")
+        try await body(a, b)
+      }
+    }
+  }
+
+  private func configure(_ a: Instance, _ targets: KeyValuePairs<String, String>) async throws {
+    let toml = targets.map { "[[delegate]]\nuri = \"\($0.value)\"\nlabel = \"\($0.key)\"\n" }.joined()
+    let json = targets.map { "{\"uri\":\"\($0.value)\",\"label\":\"\($0.key)\"}" }.joined(separator: ",")
+    let answer =
+      try await a.host == .flux
+      ? a("config", "load", input: toml) : a("config", "load", input: "{\"delegate\":[\(json)]}")
+    try #require(answer.code == 0, "\(answer)")
+  }
+
+  private static let fields = "{status_abbrev} {returncode} {exception.type} {nnodes}"
+
+  /// The last job's line on an instance, once it has ended.
+  private func ending(_ instance: Instance) async throws -> String {
+    let listed = try await eventually {
+      try await instance("jobs", "-a", "-n", "-c1", "-o", "{state} \(Self.fields)")
+    } until: {
+      $0.out.hasPrefix("INACTIVE")
+    }
+    return listed.out.trimmed
+  }
+
+  /// Status, return code and exception type are those at the target; so is what the job has written.
+  @Test(arguments: Host.available) func endsAsThere(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let cases: [(words: [String], code: Int32, out: String)] = [
+        (["sh", "-c", "echo out; echo err >&2"], 0, "out\n"), (["sh", "-c", "echo x; exit 3"], 3, "x\n"),
+        (["sh", "-c", "kill -9 $$"], 137, ""), (["/no/such/command"], 127, ""),
+        (["-t", "0.5s", "sleep", "30"], 142, ""), (["-n", "100", "true"], 1, ""),
+        (["sh", "-c", #"printf '\377\376tail'"#], 0, ""),
+      ]
+      for (words, code, out) in cases {
+        let ran = try await run([a.host.program, "run", "-S", "system.delegate=bee"] + words, uri: a.uri)
+        let direct = try await run([b.host.program, "run"] + words, uri: b.uri)
+        #expect(ran.code == direct.code, "\(words): \(ran) \(direct)")
+        // The embedded instance ends a job at its time limit with SIGTERM, Flux with SIGALRM.
+        if !(host == .embedded && code == 142) { #expect(ran.code == code, "\(words): \(ran)") }
+        if !out.isEmpty { #expect(ran.out == out, "\(words): \(ran)") }
+        #expect(ran.out == direct.out, "\(words): \(ran) \(direct)")
+        let here = try await ending(a)
+        let there = try await ending(b)
+        #expect(here == there, "\(words)")
+      }
+    }
+  }
+
+  @Test(arguments: Host.available) func theEventlogTellsTheWay(_ host: Host) async throws {
+    try await withPair(host) { a, _ in
+      let submitted = try await a("submit", "--urgency=20", "-S", "system.delegate=bee", "-N2", "-n2", "true")
+      let id = submitted.out.trimmed
+      let log = try await eventually {
+        try await a("job", "eventlog", id)
+      } until: {
+        $0.out.contains(" clean")
+      }
+      let names = log.lines.map { $0.split(separator: " ")[1] }
+      let expected = [
+        "submit", "dependency-add", "validate", "delegate::select", "delegate::submit", "delegate::start", "alloc",
+        "start",
+        "finish", "release", "clean",
+      ]
+      #expect(names.filter { expected.contains(String($0)) }.map(String.init) == expected, "\(log)")
+      #expect(log.out.contains("label=\"bee\""), "\(log)")
+      #expect(log.out.contains("priority priority=20"), "\(log)")
+    }
+  }
+
+  /// Cancelled here, it ends there; cancelled there, it ends here.
+  @Test(arguments: Host.available) func cancellation(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      for canceller in [a, b] {
+        let submitted = try await a("submit", "-S", "system.delegate=bee", "sleep", "1000")
+        let id = submitted.out.trimmed
+        _ = try await a("job", "wait-event", "-t", "20", id, "start")
+        let running = try await canceller("jobs", "-n", "-o", "{id.f58}")
+        let cancelled = try await canceller("cancel", running.out.trimmed)
+        #expect(cancelled.code == 0, "\(cancelled)")
+        for instance in [a, b] {
+          let end = try await ending(instance)
+          #expect(end.hasPrefix("INACTIVE CA"), "\(end)")
+        }
+      }
+    }
+  }
+
+  /// Cancelled within moments of its submission, again and again: nothing is left running at the target.
+  @Test(arguments: Host.available) func cancelledAtOnce(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      for turn in 0..<20 {
+        let submitted = try await a("submit", "-S", "system.delegate=bee", "sleep", "1000")
+        try await Task.sleep(for: .milliseconds(turn * 3))
+        _ = try await a("cancel", submitted.out.trimmed)
+      }
+      for instance in [a, b] {
+        let active = try await eventually {
+          try await instance("jobs", "-n")
+        } until: {
+          $0.lines.isEmpty
+        }
+        #expect(active.lines.isEmpty, "\(active)")
+      }
+    }
+  }
+
+  /// The agent is killed while a job runs: its successor follows it to its end, and no output is lost or doubled.
+  @Test(arguments: Host.available) func theAgentIsKilled(_ host: Host) async throws {
+    try await withPair(host) { a, _ in
+      let script = "for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.4; done; exit 5"
+      let submitted = try await a("submit", "-S", "system.delegate=bee", "sh", "-c", script)
+      let id = submitted.out.trimmed
+      _ = try await a("job", "wait-event", "-t", "20", id, "start")
+      try await Task.sleep(for: .milliseconds(900))
+      let first = try await a.agent()
+      #expect(kill(first, SIGKILL) == 0)
+      let attached = try await a("job", "attach", id)
+      #expect(attached.code == 5, "\(attached)")
+      #expect(attached.out == (1...8).map { "line \($0)\n" }.joined(), "\(attached)")
+    }
+  }
+
+  /// What a configuration may not be is refused; what it may be counts at once.
+  @Test(arguments: Host.available) func configurations(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let bad =
+        host == .flux
+        ? try await a("config", "load", input: "[[delegate]]\nuri = \"foo:///x\"\n")
+        : try await a("config", "load", input: "{\"delegate\":[{\"uri\":\"foo:///x\"}]}")
+      #expect(bad.code != 0 && bad.err.contains("unknown scheme 'foo'"), "\(bad)")
+      let unknown = try await a("submit", "-S", "system.delegate=cee", "true")
+      #expect(
+        unknown.code != 0 && unknown.err.contains("there is no target 'cee': the configuration has bee"), "\(unknown)")
+      try await configure(a, ["nowhere": "local:///tmp/fd-nowhere", "cee": b.uri])
+      for value in ["cee", "assign:1", "assign:cee", "least_pending", b.uri] {
+        let ran = try await a("run", "-S", "system.delegate=\(value)", "echo", value)
+        #expect(ran.code == 0 && ran.out == "\(value)\n", "\(value): \(ran)")
+      }
+      let match = try await a("run", "-S", "system.delegate=shortest_match", "true")
+      #expect(match.code != 0 && match.err.contains("tells no matching time"), "\(match)")
+    }
+  }
+
+  /// Many at once.
+  @Test(arguments: Host.available) func inQuantity(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let count = 60
+      let submitted = try await a("submit", "--cc=1-\(count)", "--wait", "-S", "system.delegate=bee", "true")
+      #expect(submitted.code == 0, "\(submitted)")
+      for instance in [a, b] {
+        let done = try await instance("jobs", "-a", "-n", "-o", "{status}")
+        #expect(done.lines.filter { $0.contains("COMPLETED") }.count == count, "\(instance.host): \(done)")
+      }
+    }
+  }
+
+  @Test(arguments: Host.available) func afterok(_ host: Host) async throws {
+    try await withPair(host) { a, _ in
+      let first = try await a("submit", "-S", "system.delegate=bee", "sleep", "0.3")
+      let second = try await a(
+        "run", "--dependency=afterok:\(first.out.trimmed)", "-S", "system.delegate=bee", "echo", "second")
+      #expect(second.code == 0 && second.out == "second\n", "\(second)")
+    }
+  }
+}
