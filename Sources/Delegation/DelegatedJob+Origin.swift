@@ -50,7 +50,8 @@ extension DelegatedJob {
 
   mutating func unreadable(_ words: String, _ isGone: Bool) -> [Action] {
     guard state == .reading else { return late("a failed look-up") }
-    return isGone ? end() : pause(.read, words)
+    // A job that has just been submitted may not be on record yet. Whether it is forgotten, the plugin says.
+    return isGone && wasCancelled ? end() : pause(.read, words)
   }
 
   mutating func grown(_ entry: EventlogEntry) -> [Action] {

@@ -83,7 +83,7 @@ public struct DelegatedJob: Hashable, Sendable {
     case discovered(isNew: Bool)
     /// Its record was read.
     case read(JobRecord)
-    /// Its record could not be read. `isGone`: the origin does not know it any more.
+    /// Its record could not be read. `isGone`: the origin does not know it, no longer or not yet.
     case unreadable(String, isGone: Bool)
     /// Its record was read, and means nothing.
     case unusable(String)

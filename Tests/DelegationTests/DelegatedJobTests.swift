@@ -239,6 +239,9 @@ import Testing
     _ = job.handle(.discovered(isNew: false))
     #expect(job.handle(.unreadable("busy", isGone: false)) == [.pause(1)])
     #expect(job.handle(.timer) == [.read])
-    #expect(job.handle(.unreadable("unknown job id", isGone: true)) == [.forget])
+    // Named by the plugin, and not on record yet: an agent that attaches at that moment must not drop it.
+    #expect(job.handle(.unreadable("unknown job id", isGone: true)) == [.pause(2)])
+    #expect(job.handle(.timer) == [.read])
+    #expect(job.handle(.gone) == [.forget])
   }
 }
