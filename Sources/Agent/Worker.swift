@@ -27,7 +27,7 @@ struct Worker: Sendable {
     case .start: return await override(["event": "start", "jobid": id.json])
     case .finish(let status):
       return await override(["event": "finish", "jobid": id.json, "status": .int(Int64(status.rawValue))])
-    case .look(let uri, let mark, let record): return await look(uri, mark, record)
+    case .look(let uri, let mark): return await look(uri, mark)
     case .submit(let uri, let jobspec, let urgency): return await submit(uri, jobspec, urgency)
     case .cancel(let uri, let remote, let note): return await cancel(uri, remote, note)
     case .post(let name, let context):
@@ -133,8 +133,8 @@ struct Worker: Sendable {
 
   // MARK: The target
 
-  private func look(_ uri: FluxURI, _ mark: Mark, _ record: JobRecord) async -> DelegatedJob.Event {
-    do { return .found(try await pool.target(uri).find(mark, like: record)) } catch {
+  private func look(_ uri: FluxURI, _ mark: Mark) async -> DelegatedJob.Event {
+    do { return .found(try await pool.target(uri).find(mark)) } catch {
       return .unreachable(FluxTarget.failure(error, uri.description))
     }
   }

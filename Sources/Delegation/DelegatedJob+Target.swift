@@ -45,9 +45,9 @@ extension DelegatedJob {
   // MARK: Looking and submitting
 
   mutating func look() -> [Action] {
-    guard let target, let record else { return late("a look without a record") }
+    guard let target, record != nil else { return late("a look without a record") }
     state = .looking
-    return [.look(target.uri, mark, record)]
+    return [.look(target.uri, mark)]
   }
 
   mutating func submit() -> [Action] {

@@ -134,7 +134,7 @@ public struct DelegatedJob: Hashable, Sendable {
     /// Have the origin job's execution end. Answer: written, unwritten.
     case finish(WaitStatus)
     /// Look on the target for a job with this mark. Answer: found, unreachable.
-    case look(FluxURI, Mark, JobRecord)
+    case look(FluxURI, Mark)
     /// Submit to the target. Answer: accepted, rejected, unreachable, unanswered.
     case submit(FluxURI, Jobspec, urgency: Int)
     /// Write an event to the job's eventlog. Answer: written, unwritten.

@@ -133,6 +133,17 @@ final class Job {
     }
   }
 
+  /// How it ended for those that wait for it: by the first of a fatal exception and `finish`, as Flux's job manager judges, while its
+  /// listings go by the wait status.
+  var outcome: JobResult? {
+    guard let result, let failure, failure.severity == 0, result == .completed else { return result }
+    let first = eventlog.first { entry in
+      entry.name == "finish" || (entry.name == "exception" && entry.context?["severity"]?.intValue == 0)
+    }
+    guard first?.name == "exception" else { return result }
+    return failure.type == "cancel" ? .canceled : failure.type == "timeout" ? .timeout : .failed
+  }
+
   /// Whether it takes resources that a plugin gives it, past the scheduler.
   var bypassesScheduler: Bool { setFlags.contains("alloc-bypass") }
 

@@ -60,10 +60,11 @@ extension JobManager {
       if other.times[.run] != nil { return .met }
       return other.isActive ? .open : .impossible
     }
-    guard let result = other.result else { return .open }
+    guard let result = other.outcome else { return .open }
     switch scheme {
     case "afterok": return result == .completed ? .met : .impossible
-    case "afternotok": return result == .completed ? .impossible : .met
+    // A job that never started has not failed either.
+    case "afternotok": return result == .completed || other.times[.run] == nil ? .impossible : .met
     default: return .met
     }
   }

@@ -157,10 +157,10 @@ final class JobManagerService: Service {
 
   private func answer(_ request: Request, _ job: Job) {
     waited.insert(job.id)
-    let isSuccess = job.result == .completed
+    let isSuccess = job.outcome == .completed
     var words = ""
     if !isSuccess {
-      if let status = job.waitStatus {
+      if let status = job.waitStatus, status.rawValue != 0 {
         words = status.signal.map { "task(s) signal \($0)" } ?? "task(s) exited with exit code \(status.exitCode ?? 1)"
       } else {
         words = "Fatal exception type=\(job.failure?.type ?? "") \(job.failure?.note ?? "")"

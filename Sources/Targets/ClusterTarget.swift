@@ -15,7 +15,7 @@ public protocol ClusterTarget: Sendable {
   /// Looks for a job with a mark.
   ///
   /// - Returns: its id, or nil when the cluster has no such job.
-  func find(_ mark: Mark, like record: JobRecord) async throws(TargetFailure) -> JobID?
+  func find(_ mark: Mark) async throws(TargetFailure) -> JobID?
 
   /// Cancels a job. A job that has ended, or is not there, is fine.
   func cancel(_ id: JobID, note: String) async throws(TargetFailure)

@@ -7,11 +7,6 @@ import FluxWire
 
 /// A Flux instance as a target, over one connection that all its jobs share.
 public struct FluxTarget: ClusterTarget {
-  /// How far the clocks of origin and target may differ when a job is looked for, in seconds: an hour.
-  public static let clockTolerance = 3600.0
-  /// How many jobs are asked for their jobspec at once when one is looked for.
-  private static let searchWidth = 64
-
   /// The errnos with which ingest itself says no: EPERM, ENODEV, EINVAL, EPROTO, EOVERFLOW. Every other one may come from something on the
   /// way, with the job accepted already.
   private static let rejections: Set<UInt32> = [1, 19, 22, 71, 75]
@@ -19,11 +14,13 @@ public struct FluxTarget: ClusterTarget {
   /// Its connection.
   public let connection: FluxConnection
   private let userID: UInt32
+  private let finder: MarkFinder
 
   /// A target on an open connection, for jobs of a user of that machine.
   init(_ connection: FluxConnection, userID: UInt32) {
     self.connection = connection
     self.userID = userID
+    finder = MarkFinder(connection, userID: userID)
   }
 
   /// Makes sure that a live Flux instance is at the other end, before anything is sent to it, and asks who its owner is: user ids
@@ -71,45 +68,9 @@ public struct FluxTarget: ClusterTarget {
     }
   }
 
-  /// Searches the jobs of this user with the same name that are not older than the job itself, less ``clockTolerance``.
-  public func find(_ mark: Mark, like record: JobRecord) async throws(TargetFailure) -> JobID? {
-    let constraint: JSON = [
-      "and": [
-        ["userid": [.int(Int64(userID))]], ["name": [.string(record.jobspec.name)]],
-        ["t_submit": [.string(">=\(max(0, mark.submitted - Self.clockTolerance))")]],
-      ]
-    ]
-    do {
-      var candidates: [JobID] = []
-      let request: JSON = ["max_entries": 0, "attrs": ["t_submit"], "since": 0.0, "constraint": constraint]
-      for try await response in await connection.stream("job-list.list", request) {
-        candidates += (try response.json()?["jobs"]?.arrayValue ?? []).compactMap { JobID($0["id"]) }
-      }
-      return try await search(candidates, mark)
-    } catch { throw Self.failure(error, connection.peer) }
-  }
-
-  private func search(_ candidates: [JobID], _ mark: Mark) async throws -> JobID? {
-    var rest = candidates[...]
-    while !rest.isEmpty {
-      let found = try await withThrowingTaskGroup(of: JobID?.self) { group in
-        for id in rest.prefix(Self.searchWidth) { group.addTask { try await has(mark, id) ? id : nil } }
-        return try await group.reduce(nil) { $0 ?? $1 }
-      }
-      if let found { return found }
-      rest = rest.dropFirst(Self.searchWidth)
-    }
-    return nil
-  }
-
-  private func has(_ mark: Mark, _ id: JobID) async throws -> Bool {
-    do {
-      let answer = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["jobspec"], "flags": 0])
-      guard let text = answer["jobspec"]?.stringValue, let jobspec = try? JSON(parsing: text) else { return false }
-      return Mark(jobspec: jobspec)?.names(sameJobAs: mark) ?? false
-    } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
-      return false
-    }
+  /// Searches the jobs of this user that are not older than the job itself, less an hour for clocks that differ.
+  public func find(_ mark: Mark) async throws(TargetFailure) -> JobID? {
+    do { return try await finder.find(mark) } catch { throw Self.failure(error, connection.peer) }
   }
 
   /// `job-manager.raise` with type `cancel`.

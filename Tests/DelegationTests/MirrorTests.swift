@@ -69,7 +69,7 @@ import Testing
   @Test func aChoiceOfAnEarlierAgentIsKept() throws {
     var job = new()
     _ = job.handle(.discovered(isNew: false))
-    guard case .look(let uri, _, _) = job.handle(.read(try Self.record(Self.submitted + [Self.selected]))).first else {
+    guard case .look(let uri, _) = job.handle(.read(try Self.record(Self.submitted + [Self.selected]))).first else {
       Issue.record("\(job.state)")
       return
     }

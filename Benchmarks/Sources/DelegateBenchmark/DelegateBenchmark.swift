@@ -9,13 +9,14 @@ import Logging
 ///
 ///     DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI      a job that is not delegated, without and with the plugin
 ///     DelegateBenchmark accept COUNT ORIGIN_URI TARGET TARGET from submission to the target's acceptance, two targets
+///     DelegateBenchmark mirror COUNT TARGET_URI ORIGIN_URI    a job at the target, and the same mirrored from the origin
 @main
 struct DelegateBenchmark {
   static let logger = Logger(label: "benchmark") { _ in SwiftLogNoOpLogHandler() }
 
   static func main() async throws {
     let words = CommandLine.arguments.dropFirst()
-    guard words.count == (words.first == "plain" ? 4 : 5), let count = Int(words[2]), count > 0 else {
+    guard words.count == (words.first == "accept" ? 5 : 4), let count = Int(words[2]), count > 0 else {
       print("usage: DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI | accept COUNT ORIGIN_URI TARGET TARGET")
       exit(2)
     }
@@ -23,6 +24,11 @@ struct DelegateBenchmark {
     if words.first == "plain" {
       let second = try FluxURI(parsing: words[4])
       try await open(first) { without in try await open(second) { with in try await plain(count, without, with) } }
+    } else if words.first == "mirror" {
+      let second = try FluxURI(parsing: words[4])
+      try await open(first) { target in
+        try await open(second) { origin in try await mirror(count, target, origin, first.description) }
+      }
     } else {
       try await open(first) { origin in try await accept(count, origin, words[4], words[5]) }
     }
@@ -52,6 +58,48 @@ struct DelegateBenchmark {
     ratio("with / without", times.with, times.without)
   }
 
+  private static func mirror(
+    _ count: Int, _ target: FluxConnection, _ origin: FluxConnection, _ uri: String
+  ) async throws {
+    var times: (direct: [Double], mirrored: [Double]) = ([], [])
+    for turn in 0..<count + 10 {
+      let a = try await timeToClean(target)
+      let b = try await timeToClean(origin, delegate: uri)
+      guard turn >= 10 else { continue }
+      times.direct.append(a)
+      times.mirrored.append(b)
+    }
+    print("`true`, submission to clean, \(count) each, in turns")
+    report("directly at the target", times.direct)
+    report("mirrored from the origin", times.mirrored)
+    ratio("mirrored / direct", times.mirrored, times.direct)
+    try await quantity(max(count, 200), target, origin, uri)
+  }
+
+  /// Many at once: the rate of each way, one after the other, twice.
+  private static func quantity(
+    _ count: Int, _ target: FluxConnection, _ origin: FluxConnection, _ uri: String
+  ) async throws {
+    var rates: (direct: [Double], mirrored: [Double]) = ([], [])
+    for _ in 0..<2 {
+      rates.direct.append(try await rate(count, target, nil))
+      rates.mirrored.append(try await rate(count, origin, uri))
+    }
+    let direct = rates.direct.reduce(0, +) / 2
+    let mirrored = rates.mirrored.reduce(0, +) / 2
+    print("\(count) `true` at once: directly \(Int(direct)) jobs/s, mirrored \(Int(mirrored)) jobs/s")
+    print("  mirrored / direct: \((mirrored / direct * 1000).rounded() / 1000)")
+  }
+
+  private static func rate(_ count: Int, _ connection: FluxConnection, _ uri: String?) async throws -> Double {
+    let start = ContinuousClock.now
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for _ in 0..<count { group.addTask { _ = try await timeToClean(connection, delegate: uri) } }
+      try await group.waitForAll()
+    }
+    return Double(count) / seconds(ContinuousClock.now - start)
+  }
+
   private static func accept(_ count: Int, _ origin: FluxConnection, _ near: String, _ far: String) async throws {
     var times: (near: [Double], far: [Double]) = ([], [])
     for turn in 0..<count + 10 {
@@ -69,9 +117,9 @@ struct DelegateBenchmark {
 
   // MARK: One job
 
-  private static func timeToClean(_ connection: FluxConnection) async throws -> Double {
+  private static func timeToClean(_ connection: FluxConnection, delegate: String? = nil) async throws -> Double {
     let start = ContinuousClock.now
-    let id = try await submit(connection, [])
+    let id = try await submit(connection, [], delegate: delegate)
     _ = try await events(connection, id)
     return seconds(ContinuousClock.now - start)
   }
@@ -88,10 +136,13 @@ struct DelegateBenchmark {
     return taken.timestamp - sent.timestamp
   }
 
-  private static func submit(_ connection: FluxConnection, _ dependencies: [Dependency]) async throws -> JobID {
-    let jobspec = try Jobspec(
+  private static func submit(
+    _ connection: FluxConnection, _ dependencies: [Dependency], delegate: String? = nil
+  ) async throws -> JobID {
+    var jobspec = try Jobspec(
       Jobspec.Request(
         command: ["true"], environment: [("PATH", "/usr/bin:/bin")], cwd: "/tmp", dependencies: dependencies))
+    if let delegate { jobspec.set(attribute: "delegate", to: .string(delegate)) }
     let signed = SignedJobspec(userID: getuid(), jobspec: jobspec.json.text)
     let answer = try await connection.rpc("job-ingest.submit", ["J": .string(signed.text), "urgency": 16, "flags": 0])
     guard let id = JobID(answer["id"]) else { exit(1) }
