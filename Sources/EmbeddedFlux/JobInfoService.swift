@@ -99,7 +99,8 @@ final class JobInfoService: Service {
     // A log that may still come into being is waited for. Those of a job that never started are empty; else it is not there.
     if lines.isEmpty, !isOpen { throw ServiceError(job.times[.run] == nil ? .noData : .noEntry) }
     for line in lines { broker.respond(request, ["event": .string(line)]) }
-    if flags & 2 != 0 { broker.respond(request, [:]) }
+    // A response without a payload: the end of what is there already.
+    if flags & 2 != 0 { broker.respond(request) }
     guard isOpen else { return broker.respond(request, errnum: .noData) }
     let number = watches.add(request, Watch(job: job.id, path: path))
     byJob[job.id, default: []].insert(number)

@@ -175,6 +175,20 @@ import Testing
     }
   }
 
+  /// Asked for, a response without a payload ends what was there when the watch began, of a closed log as well.
+  @Test func theSentinelOfALog() async throws {
+    try await Self.withInstance { _, connection in
+      let id = try await Self.submit(connection, Self.jobspec(["true"]))
+      let count = try await Self.events(connection, id).count
+      var payloads: [Bool] = []
+      let request: JSON = ["id": id.json, "path": "eventlog", "flags": 2]
+      for try await response in await connection.stream("job-info.eventlog-watch", request) {
+        payloads.append(response.payload != nil)
+      }
+      #expect(payloads == Array(repeating: true, count: count) + [false])
+    }
+  }
+
   @Test func theTimeLimit() async throws {
     try await Self.withInstance { _, connection in
       let id = try await Self.submit(connection, Self.jobspec(["sleep", "60"], duration: 0.2))

@@ -17,7 +17,7 @@ struct DelegateBenchmark {
   static func main() async throws {
     let words = CommandLine.arguments.dropFirst()
     guard words.count == (words.first == "accept" ? 5 : 4), let count = Int(words[2]), count > 0 else {
-      print("usage: DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI | accept COUNT ORIGIN_URI TARGET TARGET")
+      say("usage: DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI | accept COUNT ORIGIN_URI TARGET TARGET")
       exit(2)
     }
     let first = try FluxURI(parsing: words[3])
@@ -52,7 +52,7 @@ struct DelegateBenchmark {
       times.without.append(a)
       times.with.append(b)
     }
-    print("a plain `true`, submission to clean, \(count) each, in turns")
+    say("a plain `true`, submission to clean, \(count) each, in turns")
     report("without the plugin", times.without)
     report("with the plugin", times.with)
     ratio("with / without", times.with, times.without)
@@ -69,11 +69,11 @@ struct DelegateBenchmark {
       times.direct.append(a)
       times.mirrored.append(b)
     }
-    print("`true`, submission to clean, \(count) each, in turns")
+    say("`true`, submission to clean, \(count) each, in turns")
     report("directly at the target", times.direct)
     report("mirrored from the origin", times.mirrored)
     ratio("mirrored / direct", times.mirrored, times.direct)
-    try await quantity(max(count, 200), target, origin, uri)
+    try await quantity(count * 2, target, origin, uri)
   }
 
   /// Many at once: the rate of each way, one after the other, twice.
@@ -87,8 +87,8 @@ struct DelegateBenchmark {
     }
     let direct = rates.direct.reduce(0, +) / 2
     let mirrored = rates.mirrored.reduce(0, +) / 2
-    print("\(count) `true` at once: directly \(Int(direct)) jobs/s, mirrored \(Int(mirrored)) jobs/s")
-    print("  mirrored / direct: \((mirrored / direct * 1000).rounded() / 1000)")
+    say("\(count) `true` at once: directly \(Int(direct)) jobs/s, mirrored \(Int(mirrored)) jobs/s")
+    say("  mirrored / direct: \((mirrored / direct * 1000).rounded() / 1000)")
   }
 
   private static func rate(_ count: Int, _ connection: FluxConnection, _ uri: String?) async throws -> Double {
@@ -109,7 +109,7 @@ struct DelegateBenchmark {
       times.near.append(a)
       times.far.append(b)
     }
-    print("submission to the target's acceptance (the origin's events submit and delegated), \(count) each, in turns")
+    say("submission to the target's acceptance (the origin's events submit and delegated), \(count) each, in turns")
     report(near.hasPrefix("ssh") ? "ssh://, connection open" : "local://", times.near)
     report(far.hasPrefix("ssh") ? "ssh://, connection open" : "local://", times.far)
     ratio("second / first", times.far, times.near)
@@ -130,7 +130,7 @@ struct DelegateBenchmark {
     guard let sent = log.first(where: { $0.name == "submit" }), let taken = log.first(where: { $0.name == "delegated" })
     else {
       let words = log.last { $0.name == "exception" }?.context?["note"]?.stringValue ?? ""
-      print("the job was not accepted: \(words)")
+      say("the job was not accepted: \(words)")
       exit(1)
     }
     return taken.timestamp - sent.timestamp
@@ -160,6 +160,12 @@ struct DelegateBenchmark {
 
   // MARK: Words
 
+  /// Prints a line at once, also into a pipe.
+  private static func say(_ text: String) {
+    print(text)
+    fflush(nil)
+  }
+
   private static func seconds(_ duration: Duration) -> Double {
     Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18
   }
@@ -170,14 +176,14 @@ struct DelegateBenchmark {
   }
 
   private static func report(_ name: String, _ values: [Double]) {
-    print(
+    say(
       "  \(name): median \(milliseconds(percentile(values, 0.5))) ms, p99 \(milliseconds(percentile(values, 0.99))) ms")
   }
 
   private static func ratio(_ name: String, _ above: [Double], _ below: [Double]) {
     let median = percentile(above, 0.5) / percentile(below, 0.5)
     let tail = percentile(above, 0.99) / percentile(below, 0.99)
-    print("  \(name): median \((median * 1000).rounded() / 1000), p99 \((tail * 1000).rounded() / 1000)")
+    say("  \(name): median \((median * 1000).rounded() / 1000), p99 \((tail * 1000).rounded() / 1000)")
   }
 
   private static func milliseconds(_ seconds: Double) -> Double { (seconds * 100_000).rounded() / 100 }
