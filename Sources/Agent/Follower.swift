@@ -70,7 +70,36 @@ struct Follower: Sendable {
     _ path: String, as key: String, _ remote: JobID, _ target: FluxConnection,
     _ adapt: @escaping @Sendable (EventlogEntry) -> EventlogEntry?
   ) async throws {
-    var known = try await count(path)
+    let known = try await count(path)
+    let buffer = LineBuffer()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        do {
+          while let lines = await buffer.take() { try await self.append(lines, to: key) }
+        } catch {
+          // The reader must not wait for a writer that has gone.
+          await buffer.end()
+          throw error
+        }
+      }
+      group.addTask {
+        do {
+          try await self.read(path, skipping: known, remote, target, into: buffer, adapt)
+        } catch {
+          await buffer.end()
+          throw error
+        }
+        await buffer.end()
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  private func read(
+    _ path: String, skipping known: Int, _ remote: JobID, _ target: FluxConnection, into buffer: LineBuffer,
+    _ adapt: @Sendable (EventlogEntry) -> EventlogEntry?
+  ) async throws {
+    var left = known
     let request: JSON = ["id": remote.json, "path": .string(path), "flags": 1]
     let watch = await target.stream("job-info.eventlog-watch", request, cancelTopic: "job-info.eventlog-watch-cancel")
     do {
@@ -78,11 +107,7 @@ struct Follower: Sendable {
         guard let line = try response.json()?["event"]?.stringValue,
           let entry = adapt(try EventlogEntry(parsing: line))
         else { continue }
-        if known > 0 {
-          known -= 1
-          continue
-        }
-        try await append(entry.line, to: key)
+        if left > 0 { left -= 1 } else { await buffer.add(entry.line) }
       }
     } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
       // A job that never ran, or wrote nothing, has no such log.
@@ -109,9 +134,10 @@ struct Follower: Sendable {
   /// How long the origin job's logs may take to come into being, after the remote job has written something.
   private static let patience = Duration.seconds(60)
 
-  private func append(_ line: String, to key: String) async throws {
+  private func append(_ lines: String, to key: String) async throws {
     let content: JSON = [
-      "key": .string(key), "flags": 32, "dirent": ["ver": 1, "type": "val", "data": .string(Base64.encode(line.utf8))],
+      "key": .string(key), "flags": 32,
+      "dirent": ["ver": 1, "type": "val", "data": .string(Base64.encode(lines.utf8))],
     ]
     let request: JSON = ["namespace": .string("job-\(id.encoded(.dec))"), "flags": 0, "ops": [content]]
     let end = ContinuousClock.now + Self.patience

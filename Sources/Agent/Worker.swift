@@ -105,9 +105,10 @@ struct Worker: Sendable {
       "attributes.system.exec.test.wait_status": 256,
     ]
     do {
-      try await origin.rpc("kvs.commit", ["namespace": "primary", "flags": 0, "ops": [content]])
-      try await origin.rpc(
+      async let committed = origin.rpc("kvs.commit", ["namespace": "primary", "flags": 0, "ops": [content]])
+      async let updated = origin.rpc(
         "job-manager.post-event.post", ["id": id.json, "name": "jobspec-update", "context": .object(test)])
+      _ = try await (committed, updated)
       try await origin.rpc("job-manager.delegate.allocate", ["id": id.json, "R": resources.json])
       return .written
     } catch { return .unwritten("the job's start: \(error)") }

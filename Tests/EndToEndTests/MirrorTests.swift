@@ -159,6 +159,15 @@ import Testing
     }
   }
 
+  /// Much output comes whole and in order.
+  @Test(arguments: Host.available) func muchOutput(_ host: Host) async throws {
+    try await withPair(host) { a, _ in
+      let ran = try await a("run", "-S", "system.delegate=bee", "seq", "1", "300000")
+      #expect(ran.code == 0, "\(ran.err)")
+      #expect(ran.out == (1...300_000).map { "\($0)\n" }.joined(), "\(ran.out.utf8.count) bytes")
+    }
+  }
+
   /// Many at once.
   @Test(arguments: Host.available) func inQuantity(_ host: Host) async throws {
     try await withPair(host) { a, b in
