@@ -20,20 +20,68 @@ struct Follower: Sendable {
   func follow(_ remote: JobID, at uri: FluxURI) async -> DelegatedJob.Event? {
     do {
       let target = try await pool.target(uri).connection
-      try await withThrowingTaskGroup(of: Void.self) { group in
-        group.addTask {
-          try await self.passOn("guest.exec.eventlog", as: "exec.eventlog", remote, target) { self.adapt($0) }
-        }
-        group.addTask { try await self.passOn("guest.output", as: "output", remote, target) { $0 } }
-        let end = try await events(remote, target)
-        // The logs end with the job: all that it has written has been passed on after this.
-        try await group.waitForAll()
-        if let status = end { tell(.finished(status)) }
-        tell(.over)
-      }
+      if let status = try await untilOver(remote, target) { tell(.finished(status)) }
+      tell(.over)
       return nil
     } catch {
       return .lost(FluxTarget.failure(error, uri.description))
+    }
+  }
+
+  private enum Part: Sendable {
+    case ended(WaitStatus?)
+    case logsAreWhole
+    case logsAreLate
+  }
+
+  /// How long the logs may go on after the job's end, before they are read anew.
+  private static let lateness = Duration.seconds(3)
+
+  /// Follows the job and its logs side by side. Returns its wait status when both have ended, so that all that it has written has been
+  /// passed on by then.
+  ///
+  /// A watch that waits for a log to come into being can miss that it never will, when the job ends at that moment. So it is given
+  /// up some time after the job's end, and the logs are read once more as they are then.
+  private func untilOver(_ remote: JobID, _ target: FluxConnection) async throws -> WaitStatus? {
+    let (status, isWhole) = try await withThrowingTaskGroup(of: Part.self) { group in
+      group.addTask {
+        try await self.logs(remote, target, flags: 1)
+        return .logsAreWhole
+      }
+      group.addTask { .ended(try await self.events(remote, target)) }
+      defer { group.cancelAll() }
+      return try await Self.wait(&group)
+    }
+    if !isWhole { try await logs(remote, target, flags: 0) }
+    return status
+  }
+
+  private static func wait(_ group: inout ThrowingTaskGroup<Part, any Error>) async throws -> (WaitStatus?, Bool) {
+    var end: WaitStatus??
+    var isWhole = false
+    while let part = try await group.next() {
+      switch part {
+      case .ended(let status):
+        end = .some(status)
+        group.addTask {
+          try await Task.sleep(for: lateness)
+          return .logsAreLate
+        }
+      case .logsAreWhole: isWhole = true
+      case .logsAreLate: return (end ?? nil, false)
+      }
+      if let end, isWhole { return (end, true) }
+    }
+    return (end ?? nil, isWhole)
+  }
+
+  private func logs(_ remote: JobID, _ target: FluxConnection, flags: Int64) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        try await self.passOn("guest.exec.eventlog", as: "exec.eventlog", remote, target, flags) { self.adapt($0) }
+      }
+      group.addTask { try await self.passOn("guest.output", as: "output", remote, target, flags) { $0 } }
+      try await group.waitForAll()
     }
   }
 
@@ -67,7 +115,7 @@ struct Follower: Sendable {
 
   /// Copies a log of the remote job into one of the origin job.
   private func passOn(
-    _ path: String, as key: String, _ remote: JobID, _ target: FluxConnection,
+    _ path: String, as key: String, _ remote: JobID, _ target: FluxConnection, _ flags: Int64,
     _ adapt: @escaping @Sendable (EventlogEntry) -> EventlogEntry?
   ) async throws {
     let known = try await count(path)
@@ -84,7 +132,7 @@ struct Follower: Sendable {
       }
       group.addTask {
         do {
-          try await self.read(path, skipping: known, remote, target, into: buffer, adapt)
+          try await self.read(path, flags, skipping: known, remote, target, into: buffer, adapt)
         } catch {
           await buffer.end()
           throw error
@@ -96,11 +144,12 @@ struct Follower: Sendable {
   }
 
   private func read(
-    _ path: String, skipping known: Int, _ remote: JobID, _ target: FluxConnection, into buffer: LineBuffer,
+    _ path: String, _ flags: Int64, skipping known: Int, _ remote: JobID, _ target: FluxConnection,
+    into buffer: LineBuffer,
     _ adapt: @Sendable (EventlogEntry) -> EventlogEntry?
   ) async throws {
     var left = known
-    let request: JSON = ["id": remote.json, "path": .string(path), "flags": 1]
+    let request: JSON = ["id": remote.json, "path": .string(path), "flags": .int(flags)]
     let watch = await target.stream("job-info.eventlog-watch", request, cancelTopic: "job-info.eventlog-watch-cancel")
     do {
       for try await response in watch {
