@@ -40,19 +40,24 @@ struct Follower: Sendable {
   /// Follows the job and its logs side by side. Returns its wait status when both have ended, so that all that it has written has been
   /// passed on by then.
   ///
-  /// A watch that waits for a log to come into being can miss that it never will, when the job ends at that moment. So it is given
-  /// up some time after the job's end, and the logs are read once more as they are then.
+  /// The logs are watched as `flux job attach` does: the execution log from the job's start, the output from `shell.init`, and never with
+  /// WAITCREATE. A watch that waits for a log to come into being makes the broker of flux-core 0.88 abort when the job ends at that
+  /// moment (kvs-watch.c: watcher_respond, assertion on the namespace's commit).
   private func untilOver(_ remote: JobID, _ target: FluxConnection) async throws -> WaitStatus? {
+    let (starts, start) = AsyncStream<Void>.makeStream()
     let (status, isWhole) = try await withThrowingTaskGroup(of: Part.self) { group in
       group.addTask {
-        try await self.logs(remote, target, flags: 1)
+        for await _ in starts { try await self.logs(remote, target) }
         return .logsAreWhole
       }
-      group.addTask { .ended(try await self.events(remote, target)) }
+      group.addTask {
+        defer { start.finish() }
+        return .ended(try await self.events(remote, target) { start.yield() })
+      }
       defer { group.cancelAll() }
       return try await Self.wait(&group)
     }
-    if !isWhole { try await logs(remote, target, flags: 0) }
+    if !isWhole { try await logs(remote, target) }
     return status
   }
 
@@ -75,12 +80,19 @@ struct Follower: Sendable {
     return (end ?? nil, isWhole)
   }
 
-  private func logs(_ remote: JobID, _ target: FluxConnection, flags: Int64) async throws {
+  private func logs(_ remote: JobID, _ target: FluxConnection) async throws {
+    let (shells, shell) = AsyncStream<Void>.makeStream()
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {
-        try await self.passOn("guest.exec.eventlog", as: "exec.eventlog", remote, target, flags) { self.adapt($0) }
+        defer { shell.finish() }
+        try await self.passOn("guest.exec.eventlog", as: "exec.eventlog", remote, target) { entry in
+          if entry.name == "shell.init" { shell.yield() }
+          return self.adapt(entry)
+        }
       }
-      group.addTask { try await self.passOn("guest.output", as: "output", remote, target, flags) { $0 } }
+      group.addTask {
+        for await _ in shells { try await self.passOn("guest.output", as: "output", remote, target) { $0 } }
+      }
       try await group.waitForAll()
     }
   }
@@ -88,7 +100,9 @@ struct Follower: Sendable {
   private func tell(_ event: RemoteEvent) { sink.yield(.job(id, .remote(event))) }
 
   /// Follows the remote eventlog. Returns its wait status, nil when it never ran.
-  private func events(_ remote: JobID, _ target: FluxConnection) async throws -> WaitStatus? {
+  private func events(
+    _ remote: JobID, _ target: FluxConnection, started: () -> Void
+  ) async throws -> WaitStatus? {
     var status: WaitStatus?
     let request: JSON = ["id": remote.json, "path": "eventlog", "flags": 0]
     let watch = await target.stream("job-info.eventlog-watch", request, cancelTopic: "job-info.eventlog-watch-cancel")
@@ -98,6 +112,7 @@ struct Follower: Sendable {
       switch entry.name {
       case "start":
         let answer = try await target.rpc("job-info.lookup", ["id": remote.json, "keys": ["R"], "flags": 0])
+        started()
         tell(.started(at: entry.timestamp, try ResourceSet(parsing: answer["R"]?.stringValue ?? "")))
       case "exception" where entry.context?["severity"]?.intValue == 0:
         tell(
@@ -115,7 +130,7 @@ struct Follower: Sendable {
 
   /// Copies a log of the remote job into one of the origin job.
   private func passOn(
-    _ path: String, as key: String, _ remote: JobID, _ target: FluxConnection, _ flags: Int64,
+    _ path: String, as key: String, _ remote: JobID, _ target: FluxConnection,
     _ adapt: @escaping @Sendable (EventlogEntry) -> EventlogEntry?
   ) async throws {
     let known = try await count(path)
@@ -132,7 +147,7 @@ struct Follower: Sendable {
       }
       group.addTask {
         do {
-          try await self.read(path, flags, skipping: known, remote, target, into: buffer, adapt)
+          try await self.read(path, skipping: known, remote, target, into: buffer, adapt)
         } catch {
           await buffer.end()
           throw error
@@ -144,12 +159,12 @@ struct Follower: Sendable {
   }
 
   private func read(
-    _ path: String, _ flags: Int64, skipping known: Int, _ remote: JobID, _ target: FluxConnection,
+    _ path: String, skipping known: Int, _ remote: JobID, _ target: FluxConnection,
     into buffer: LineBuffer,
     _ adapt: @Sendable (EventlogEntry) -> EventlogEntry?
   ) async throws {
     var left = known
-    let request: JSON = ["id": remote.json, "path": .string(path), "flags": .int(flags)]
+    let request: JSON = ["id": remote.json, "path": .string(path), "flags": 0]
     let watch = await target.stream("job-info.eventlog-watch", request, cancelTopic: "job-info.eventlog-watch-cancel")
     do {
       for try await response in watch {

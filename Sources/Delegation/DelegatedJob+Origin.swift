@@ -97,7 +97,13 @@ extension DelegatedJob {
   }
 
   mutating func written() -> [Action] {
-    tries = 0
+    switch state {
+    case .pausing(.follow), .pausing(.mirror), .cancelling:
+      // The target was lost, or the owner has cancelled, while a step was being written.
+      mirror.stepDone()
+      return []
+    default: tries = 0
+    }
     switch state {
     case .selecting:
       hasSelected = true
@@ -122,7 +128,7 @@ extension DelegatedJob {
     case .mirroring(let remote):
       mirror.stepFailed()
       return wasCancelled ? cancelRemote(remote) : pause(.mirror(remote), words)
-    case .pausing(.mirror), .cancelling:
+    case .pausing(.mirror), .pausing(.follow), .cancelling:
       mirror.stepFailed()
       return []
     default: return late("a refused event")

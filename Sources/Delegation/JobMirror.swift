@@ -63,11 +63,8 @@ struct JobMirror: Hashable, Sendable {
     underWay == .except || (exceptionType != nil && entry.context?["type"]?.stringValue == exceptionType)
   }
 
-  /// The remote job is followed anew: what it says comes again.
-  mutating func restart() {
-    underWay = nil
-    remoteIsOver = false
-  }
+  /// The remote job is followed anew: what it says comes again. A step that is under way still has its answer to come.
+  mutating func restart() { remoteIsOver = false }
 
   // MARK: Steps
 

@@ -133,6 +133,16 @@ import Testing
     #expect(job.handle(.timer) == [.follow(Self.target.uri, Self.remote)])
   }
 
+  /// The target is lost while a step is being written: the step counts, and is not done again.
+  @Test func lostDuringAStep() throws {
+    var job = try mirroring()
+    _ = job.handle(.remote(.started(at: 5, Self.resources)))
+    #expect(job.handle(.lost(TargetFailure("down", isTransient: true))) == [.pause(1)])
+    #expect(job.handle(.written) == [])
+    #expect(job.handle(.timer) == [.follow(Self.target.uri, Self.remote)])
+    #expect(job.handle(.remote(.started(at: 5, Self.resources))) == [.allocate(Self.resources)])
+  }
+
   /// What an earlier agent has done at the origin is not done again.
   @Test func takenOverWhileItRuns() throws {
     var job = new()
