@@ -63,8 +63,6 @@ final class Broker {
 
   // MARK: Clients
 
-  var clientCount: Int { clients.count }
-
   /// A client has connected. Returns its id, or nil when there are too many.
   func addClient(userID: UInt32, _ send: @escaping Sink) -> String? {
     guard clients.count < Self.maximumClients else { return nil }
