@@ -57,15 +57,22 @@ public struct Agent: Sendable {
       let log = OriginLog(origin, fallback: logger)
       let name = try await Self.name(of: origin)
       let pool = TargetPool(
-        configuration: configuration.connection, probeTimeout: configuration.probeTimeout, log: log)
+        configuration: configuration.connection, origin: name, probeTimeout: configuration.probeTimeout, log: log)
+      let settings = Settings()
       let (inputs, sink) = AsyncStream<Input>.makeStream()
-      let worker = Worker(origin: origin, pool: pool, log: log, sink: sink)
+      let worker = Worker(origin: origin, settings: settings, pool: pool, log: log, sink: sink)
+      // Before the plugin names a job: no signal is missed.
+      let kills = try await origin.events(prefix: "shell-")
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { await log.run() }
         group.addTask { await pool.run() }
         group.addTask { await Self.drive(inputs, worker, name: name, limits: configuration.limits, log: log) }
+        group.addTask {
+          await Self.pass(kills, sink)
+          try await Task.sleep(for: .seconds(1 << 31))
+        }
         // The stream's end is the agent's.
-        group.addTask { try await Self.attach(origin, sink, log) }
+        group.addTask { try await Self.attach(origin, settings, sink, log) }
         defer { group.cancelAll() }
         for try await _ in group { break }
       }
@@ -81,9 +88,9 @@ public struct Agent: Sendable {
 
   // MARK: The plugin's stream
 
-  private static func attach(_ origin: FluxConnection, _ sink: AsyncStream<Input>.Continuation, _ log: OriginLog)
-    async throws
-  {
+  private static func attach(
+    _ origin: FluxConnection, _ settings: Settings, _ sink: AsyncStream<Input>.Continuation, _ log: OriginLog
+  ) async throws {
     var isReady = false
     for try await message in await origin.stream("job-manager.delegate.attach", [:]) {
       guard let told = try? message.json(), let type = told["type"]?.stringValue else { continue }
@@ -92,14 +99,29 @@ public struct Agent: Sendable {
         log.debug("attached")
         continue
       }
+      if type == "config" {
+        await settings.update(told["delegate"])
+        continue
+      }
       guard let id = JobID(told["id"]) else { continue }
       switch type {
-      case "job": sink.yield(.job(id, .discovered(isNew: isReady)))
+      case "job": sink.yield(.job(id, .discovered(isNew: isReady, Submission(told))))
       case "gone": sink.yield(.job(id, .gone))
       case "event":
         if let json = told["entry"], let entry = try? EventlogEntry(json) { sink.yield(.job(id, .origin(entry))) }
       default: log.warning("the plugin says '\(type)', which this agent does not know: are they of the same version?")
       }
+    }
+  }
+
+  /// Passes on the signals that owners send to their jobs: the job manager publishes `shell-ID.kill`, which shells listen to.
+  private static func pass(_ kills: AsyncStream<Message>, _ sink: AsyncStream<Input>.Continuation) async {
+    for await event in kills {
+      let words = (event.topic ?? "").split(separator: ".")
+      guard words.count == 2, words[1] == "kill", let id = try? JobID(parsing: String(words[0].dropFirst(6))),
+        let number = (try? event.json())??["signum"]?.intValue
+      else { continue }
+      sink.yield(.job(id, .signal(Int(number))))
     }
   }
 

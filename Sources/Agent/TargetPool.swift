@@ -24,7 +24,12 @@ actor TargetPool {
     var state: State
   }
 
+  /// How long a target may take to tell of the jobs that are active there.
+  private static let backlogTime = Duration.seconds(120)
+
   private let configuration: FluxConnection.Configuration
+  /// The origin's name in marks.
+  private let origin: String
   private let probeTimeout: Duration
   private let log: OriginLog
   private var slots: [FluxURI: Slot] = [:]
@@ -33,8 +38,9 @@ actor TargetPool {
   private let wanted: AsyncStream<(FluxURI, UInt64)>
   private let want: AsyncStream<(FluxURI, UInt64)>.Continuation
 
-  init(configuration: FluxConnection.Configuration, probeTimeout: Duration, log: OriginLog) {
+  init(configuration: FluxConnection.Configuration, origin: String, probeTimeout: Duration, log: OriginLog) {
     self.configuration = configuration
+    self.origin = origin
     self.probeTimeout = probeTimeout
     self.log = log
     (wanted, want) = AsyncStream.makeStream()
@@ -84,19 +90,10 @@ actor TargetPool {
 
   private func keep(_ uri: FluxURI, _ number: UInt64) async {
     let log = log
-    let probeTimeout = probeTimeout
     do {
       try await FluxConnection.withConnection(to: uri, configuration: configuration, logger: log.logger) { connection in
-        let target = try await FluxTarget.probe(connection, within: probeTimeout)
-        await self.opened(uri, number, target)
         try await withTaskCancellationHandler {
-          try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await connection.waitForClose() }
-            group.addTask { try await self.waitUntilIdle(uri, number) }
-            defer { connection.cancel() }
-            try await group.next()
-            group.cancelAll()
-          }
+          try await self.use(connection, uri, number)
         } onCancel: {
           connection.cancel()
         }
@@ -105,6 +102,29 @@ actor TargetPool {
     } catch {
       if !(error is CancellationError) { log.warning("\(FluxTarget.failure(error, uri.description))") }
       closed(uri, number, error)
+    }
+  }
+
+  /// Serves jobs over a connection until it ends, its journal does, or nobody needs it any more.
+  private nonisolated func use(_ connection: FluxConnection, _ uri: FluxURI, _ number: UInt64) async throws {
+    let journal = TargetJournal(connection, origin: origin)
+    let target = try await FluxTarget.probe(connection, journal: journal, within: probeTimeout)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { await journal.run() }
+      group.addTask {
+        try await journal.waitUntilReady()
+        await self.opened(uri, number, target)
+        try await self.waitUntilIdle(uri, number)
+      }
+      group.addTask { await connection.waitForClose() }
+      group.addTask {
+        try await Task.sleep(for: Self.backlogTime)
+        if await journal.isReady { return try await Task.sleep(for: .seconds(1 << 31)) }
+        throw TargetFailure("\(uri): does not tell of its active jobs within \(Self.backlogTime)", isTransient: true)
+      }
+      defer { connection.cancel() }
+      try await group.next()
+      group.cancelAll()
     }
   }
 
@@ -124,8 +144,11 @@ actor TargetPool {
   private func waitUntilIdle(_ uri: FluxURI, _ number: UInt64) async throws {
     while true {
       try await Task.sleep(for: Self.idleTime / 5)
-      guard let slot = slots[uri], slot.number == number, case .open(_, let lastUse) = slot.state else { return }
-      if lastUse.duration(to: .now) > Self.idleTime { return }
+      guard let slot = slots[uri], slot.number == number, case .open(let target, let lastUse) = slot.state else {
+        return
+      }
+      let isIdle = await target.journal.isIdle
+      if isIdle, lastUse.duration(to: .now) > Self.idleTime { return }
     }
   }
 }

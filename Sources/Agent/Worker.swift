@@ -6,12 +6,20 @@ import FluxJob
 import FluxWire
 import Targets
 
+#if canImport(Glibc)
+  import Glibc
+#endif
+
 /// Carries out one action and sends back what came of it.
 struct Worker: Sendable {
   let origin: FluxConnection
+  let settings: Settings
   let pool: TargetPool
   let log: OriginLog
   let sink: AsyncStream<Agent.Input>.Continuation
+  /// How many records are read, and how many logs fetched, at once: a thousand jobs that are submitted together must not fill every
+  /// queue on the way.
+  let gate = Gate(256)
 
   func perform(_ action: DelegatedJob.Action, for id: JobID) async {
     if let event = await outcome(of: action, for: id) { sink.yield(.job(id, event)) }
@@ -19,16 +27,26 @@ struct Worker: Sendable {
 
   private func outcome(of action: DelegatedJob.Action, for id: JobID) async -> DelegatedJob.Event? {
     switch action {
-    case .read: return await read(id)
-    case .choose(let selection): return await Chooser(origin: origin, pool: pool).choose(selection)
-    case .follow(let uri, let remote):
-      return await Follower(origin: origin, pool: pool, id: id, sink: sink).follow(remote, at: uri)
-    case .allocate(let resources): return await allocate(id, resources)
+    case .read(let submission): return await gate.run { await read(id, submission) }
+    case .choose(let request, let tried):
+      return await Chooser(settings: settings, pool: pool).choose(request, excluding: tried)
+    case .follow(let uri, let remote): return await follow(id, remote, uri)
+    case .unfollow(let uri, let remote):
+      if let target = try? await pool.target(uri) { await target.journal.unfollow(remote) }
+      return nil
+    case .copy(let uri, let remote, let output):
+      return await OutputCopier(origin: origin, pool: pool, log: log, id: id, userID: getuid())
+        .copy(remote, at: uri, output)
+    case .control(let uri, let remote, let control): return await self.control(uri, remote, control)
+    case .annotate(let memo):
+      await origin.notify("job-manager.memo", ["id": id.json, "volatile": true, "memo": .object(memo)])
+      return nil
+    case .allocate(let resources, let started): return await allocate(id, resources, started)
     case .start: return await override(["event": "start", "jobid": id.json])
     case .finish(let status):
       return await override(["event": "finish", "jobid": id.json, "status": .int(Int64(status.rawValue))])
     case .look(let uri, let mark): return await look(uri, mark)
-    case .submit(let uri, let jobspec, let urgency): return await submit(uri, jobspec, urgency)
+    case .submit(let uri, let jobspec): return await submit(uri, jobspec)
     case .cancel(let uri, let remote, let note): return await cancel(uri, remote, note)
     case .post(let name, let context):
       return await write(
@@ -49,17 +67,22 @@ struct Worker: Sendable {
 
   // MARK: The origin
 
-  private func read(_ id: JobID) async -> DelegatedJob.Event {
+  private func read(_ id: JobID, _ submission: Submission?) async -> DelegatedJob.Event {
     do {
+      if let submission {
+        return .read(
+          JobRecord(
+            id: id, userID: submission.userID, urgency: submission.urgency, jobspec: try await jobspec(of: id).jobspec,
+            eventlog: [], submitted: submission.time))
+      }
       async let logged = origin.rpc("job-manager.getattr", ["id": id.json, "attrs": ["eventlog"]])
-      async let stored = origin.rpc("job-info.lookup", ["id": id.json, "keys": ["J"], "flags": 0])
+      async let stored = jobspec(of: id)
       let eventlog = try await Self.entries(logged["eventlog"])
-      let signed = try SignedJobspec(parsing: try await stored["J"]?.stringValue ?? "")
-      let jobspec = try Jobspec(parsing: signed.jobspec)
+      let (userID, jobspec) = try await stored
       let urgency = eventlog.last { $0.name == "urgency" || $0.name == "submit" }?.context?["urgency"]?.intValue ?? 16
       return .read(
         JobRecord(
-          id: id, userID: signed.userID, urgency: Int(urgency), jobspec: jobspec, eventlog: eventlog))
+          id: id, userID: userID, urgency: Int(urgency), jobspec: jobspec, eventlog: eventlog))
     } catch let error as RPCError {
       // A job that is not there is ENOENT to job-info and EINVAL to the job manager.
       let isGone = error.errnum == Errnum.noEntry.rawValue || error.errnum == Errnum.invalid.rawValue
@@ -69,6 +92,13 @@ struct Worker: Sendable {
     } catch {
       return .unreadable("the job's record: \(error)", isGone: false)
     }
+  }
+
+  /// The jobspec as it was submitted, with its environment.
+  private func jobspec(of id: JobID) async throws -> (userID: UInt32, jobspec: Jobspec) {
+    let answer = try await origin.rpc("job-info.lookup", ["id": id.json, "keys": ["J"], "flags": 0])
+    let signed = try SignedJobspec(parsing: answer["J"]?.stringValue ?? "")
+    return (signed.userID, try Jobspec(parsing: signed.jobspec))
   }
 
   /// `getattr` answers with the eventlog as an array, as the job manager holds it; the record in the KVS is text.
@@ -86,12 +116,8 @@ struct Worker: Sendable {
 
   // MARK: A mirrored job's way to RUN
 
-  /// The longest run of an execution that nothing runs in, in seconds: ten years. Without it, the time limit would end the
-  /// origin job with success when the remote one is still running.
-  private static let longestRun = 315_360_000
-
-  /// Writes the resources where everybody looks for them, has the execution wait for our word, and lets the job go.
-  private func allocate(_ id: JobID, _ remote: ResourceSet) async -> DelegatedJob.Event {
+  /// Writes the resources where everybody looks for them, and has the plugin let the job go.
+  private func allocate(_ id: JobID, _ remote: ResourceSet, _ started: Double?) async -> DelegatedJob.Event {
     // The time limit is the target's to enforce: two clocks would disagree about it.
     var resources = remote
     resources.expiration = 0
@@ -99,17 +125,11 @@ struct Worker: Sendable {
       "key": .string("\(id.encoded(.kvs)).R"), "flags": 0,
       "dirent": ["ver": 1, "type": "val", "data": .string(Base64.encode(resources.json.text.utf8))],
     ]
-    let test: JSONObject = [
-      "attributes.system.exec.test.override": 1,
-      "attributes.system.exec.test.run_duration": .string("\(Self.longestRun)s"),
-      "attributes.system.exec.test.wait_status": 256,
-    ]
+    var request: JSONObject = ["id": id.json, "R": resources.json]
+    if let started { request["started"] = .double(started) }
     do {
-      async let committed = origin.rpc("kvs.commit", ["namespace": "primary", "flags": 0, "ops": [content]])
-      async let updated = origin.rpc(
-        "job-manager.post-event.post", ["id": id.json, "name": "jobspec-update", "context": .object(test)])
-      _ = try await (committed, updated)
-      try await origin.rpc("job-manager.delegate.allocate", ["id": id.json, "R": resources.json])
+      try await origin.rpc("kvs.commit", ["namespace": "primary", "flags": 0, "ops": [content]])
+      try await origin.rpc("job-manager.delegate.allocate", .object(request))
       return .written
     } catch { return .unwritten("the job's start: \(error)") }
   }
@@ -140,17 +160,40 @@ struct Worker: Sendable {
     }
   }
 
-  private func submit(_ uri: FluxURI, _ jobspec: Jobspec, _ urgency: Int) async -> DelegatedJob.Event {
+  private func submit(_ uri: FluxURI, _ jobspec: Jobspec) async -> DelegatedJob.Event {
     let target: FluxTarget
-    do { target = try await pool.target(uri) } catch {
-      return .unreachable(FluxTarget.failure(error, uri.description))
-    }
-    switch await target.submit(jobspec, urgency: urgency) {
+    var adapted = jobspec
+    do {
+      target = try await pool.target(uri)
+      await settings.targets.rules[uri]?.apply(to: &adapted)
+      // The queue that the owner has named is one of home. Where there is none of that name, the target's default is meant.
+      if let queue = jobspec.queue, adapted.queue == queue, try await !target.hasQueue(queue) {
+        adapted.remove(system: "queue")
+      }
+    } catch { return .unreachable(FluxTarget.failure(error, uri.description)) }
+    switch await target.submit(adapted) {
     case .accepted(let id): return .accepted(id)
     case .rejected(let words): return .rejected(words)
     case .unreachable(let failure): return .unreachable(failure)
     case .unanswered(let failure): return .unanswered(failure)
     }
+  }
+
+  private func follow(_ id: JobID, _ remote: JobID, _ uri: FluxURI) async -> DelegatedJob.Event? {
+    do {
+      let sink = sink
+      try await pool.target(uri).journal.follow(remote) { sink.yield(.job(id, $0)) }
+      return nil
+    } catch { return .lost(FluxTarget.failure(error, uri.description)) }
+  }
+
+  private func control(
+    _ uri: FluxURI, _ remote: JobID, _ control: DelegatedJob.Control
+  ) async -> DelegatedJob.Event {
+    do {
+      if let refusal = try await pool.target(uri).control(remote, control) { log.info(refusal) }
+      return .controlled
+    } catch { return .uncontrolled(FluxTarget.failure(error, uri.description)) }
   }
 
   private func cancel(_ uri: FluxURI, _ remote: JobID, _ note: String) async -> DelegatedJob.Event {

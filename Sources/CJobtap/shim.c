@@ -13,4 +13,14 @@ bool cjobtap_has_delegate(flux_plugin_arg_t *args) {
   return result == 0 && value != 0;
 }
 
+int cjobtap_post_started(flux_plugin_t *p, flux_jobid_t id, double timestamp) {
+  return flux_jobtap_event_post_pack(p, id, "delegate::start", "{s:f}", "timestamp", timestamp);
+}
+
+int cjobtap_post_override(flux_plugin_t *p, flux_jobid_t id, const char *run_duration) {
+  return flux_jobtap_event_post_pack(p, id, "jobspec-update", "{s:i s:s s:i}", "attributes.system.exec.test.override", 1,
+                                     "attributes.system.exec.test.run_duration", run_duration,
+                                     "attributes.system.exec.test.wait_status", 256);
+}
+
 char **cjobtap_environment(void) { return environ; }

@@ -36,3 +36,35 @@ int flux_plugin_arg_unpack(flux_plugin_arg_t *args, int flags, const char *fmt, 
   *value = cjobtaphost_member(args, keys[0], keys[1], keys[2], keys[3]);
   return 0;
 }
+
+/* Flat objects of numbers, truth values and texts: "{s:i s:s ...}", in jansson's notation; every other format is refused. */
+int flux_jobtap_event_post_pack(flux_plugin_t *p, flux_jobid_t id, const char *name, const char *fmt, ...) {
+  if (!fmt) return cjobtaphost_post(p, id, name, NULL);
+  void *context = cjobtaphost_context();
+  int result = 0;
+  const char *next = fmt;
+  va_list arguments;
+  va_start(arguments, fmt);
+  if (*next++ != '{') result = -1;
+  while (result == 0 && *next != '}') {
+    if (strncmp(next, "s:", 2) != 0 || !next[2]) {
+      result = -1;
+      break;
+    }
+    const char *key = va_arg(arguments, const char *);
+    switch (next[2]) {
+    case 'i': cjobtaphost_add_int(context, key, va_arg(arguments, int)); break;
+    case 'I': cjobtaphost_add_int(context, key, va_arg(arguments, long long)); break;
+    case 'b': cjobtaphost_add_bool(context, key, va_arg(arguments, int)); break;
+    case 'f': cjobtaphost_add_double(context, key, va_arg(arguments, double)); break;
+    case 's': cjobtaphost_add_text(context, key, va_arg(arguments, const char *)); break;
+    default: result = -1;
+    }
+    next += 3;
+    while (*next == ' ' || *next == ',') next++;
+  }
+  va_end(arguments);
+  if (cjobtaphost_post(result == 0 ? p : NULL, id, name, context) == 0) return 0;
+  if (result != 0) errno = EINVAL;
+  return -1;
+}

@@ -23,6 +23,8 @@ final class DelegatePlugin {
   private let owner = Int64(getuid())
   /// The targets that the instance's configuration names now.
   private var targets = TargetList()
+  /// The same as it is written there, for the agent.
+  private var configuration: JSON?
   private var jobs: Set<UInt64> = []
   /// The resources that jobs on their way to RUN are to be given.
   private var resources: [UInt64: JSON] = [:]
@@ -104,18 +106,24 @@ final class DelegatePlugin {
   /// A new job has to name a target that there is. Jobs that are there already are not judged by today's configuration.
   private func check(_ request: DelegationRequest, _ input: JSON) throws(RequestError) {
     guard input["state"]?.intValue == Int64(JobState.new.rawValue) else { return }
-    _ = try targets.named(request.selection)
+    if request.targets.isEmpty {
+      _ = try targets.named(request.selection)
+    } else {
+      _ = try targets.candidates(for: request)
+    }
   }
 
   /// Any job is new, or the plugin is.
   private func new(_ args: OpaquePointer?) -> CInt {
     guard cjobtap_has_delegate(args) else { return 0 }
     guard let input = PluginArguments.input(args), let id = JobID(input["id"]) else { return -1 }
-    return hold(id, input, args)
+    return hold(id, input, args, isWhole: true)
   }
 
   /// Holds a job at home, for as long as it has not got beyond DEPEND, and follows it.
-  private func hold(_ id: JobID, _ input: JSON, _ args: OpaquePointer?) -> CInt {
+  ///
+  /// - Parameter isWhole: whether all events of the job are still to come, so that nobody has to ask for its eventlog.
+  private func hold(_ id: JobID, _ input: JSON, _ args: OpaquePointer?, isWhole: Bool = false) -> CInt {
     // The agent acts with the owner's rights: nobody else may have it do so.
     guard input["userid"]?.intValue == owner else {
       return PluginArguments.reject(args, "delegate: only the owner of this instance can delegate jobs from it")
@@ -129,14 +137,15 @@ final class DelegatePlugin {
       let result = flux_jobtap_dependency_add(plugin, id.rawValue, DelegationRequest.dependencyDescription)
       guard result == 0 else { return PluginArguments.reject(args, "delegate: the job manager would not hold the job") }
     }
-    guard follow(id) else {
+    let submission = isWhole && state == Int64(JobState.new.rawValue) ? input : nil
+    guard follow(id, submission) else {
       return PluginArguments.reject(args, "delegate: the job manager would not have it followed")
     }
     return 0
   }
 
   /// Follows a job until the job manager forgets it.
-  private func follow(_ id: JobID) -> Bool {
+  private func follow(_ id: JobID, _ submission: JSON?) -> Bool {
     guard jobs.insert(id.rawValue).inserted else { return true }
     let entry = Unmanaged.passRetained(HeldJob(id, self))
     let forget: flux_free_f = { pointer in
@@ -152,7 +161,9 @@ final class DelegatePlugin {
       return false
     }
     guard flux_jobtap_job_subscribe(plugin, id.rawValue) == 0 else { return false }
-    link.send(["type": "job", "id": id.json])
+    var told: JSONObject = ["type": "job", "id": id.json]
+    for key in ["userid", "urgency", "t_submit"] { told[key] = submission?[key] }
+    link.send(.object(told))
     return true
   }
 
@@ -188,6 +199,10 @@ final class DelegatePlugin {
       flux_respond_error(flux, message, ENOENT, "job \(id) is not delegated")
       return
     }
+    guard announce(id, request["started"]?.doubleValue) else {
+      flux_respond_error(flux, message, EINVAL, "job \(id) takes no events")
+      return
+    }
     resources[id.rawValue] = found
     guard flux_jobtap_job_set_flag(plugin, id.rawValue, "alloc-bypass") == 0,
       flux_jobtap_dependency_remove(plugin, id.rawValue, DelegationRequest.dependencyDescription) == 0
@@ -199,15 +214,26 @@ final class DelegatePlugin {
     flux_respond(flux, message, nil)
   }
 
+  /// The longest run of an execution that nothing runs in: ten years. Without it, the time limit would end the origin job with success
+  /// when the remote one is still running.
+  private static let longestRun = "315360000s"
+
+  /// Writes that the remote job has started, and has the execution wait for the agent's word.
+  private func announce(_ id: JobID, _ started: Double?) -> Bool {
+    if let started, cjobtap_post_started(plugin, id.rawValue, started) < 0 { return false }
+    return cjobtap_post_override(plugin, id.rawValue, Self.longestRun) == 0
+  }
+
   /// A job comes before the scheduler. Ours have their resources already.
   private func sched(_ args: OpaquePointer?) -> CInt {
     guard !resources.isEmpty, let input = PluginArguments.input(args), let id = JobID(input["id"]),
       let found = resources.removeValue(forKey: id.rawValue)
     else { return 0 }
+    let result = PluginArguments.output(args, ["R": found])
     let event: JSON = ["id": id.json, "name": "alloc", "context": ["bypass": true]]
     flux_future_destroy(
       flux_rpc(flux, "job-manager.post-event.post", event.text, UINT32_MAX, CInt(CJOBTAP_RPC_NORESPONSE)))
-    return PluginArguments.output(args, ["R": found])
+    return result
   }
 
   // MARK: The configuration
@@ -218,7 +244,15 @@ final class DelegatePlugin {
     do { targets = try TargetList(configuration: configuration) } catch {
       return PluginArguments.reject(args, "\(error)")
     }
+    self.configuration = configuration["delegate"]
+    tellConfiguration()
     return 0
+  }
+
+  private func tellConfiguration() {
+    var told: JSONObject = ["type": "config"]
+    told["delegate"] = configuration
+    link.send(.object(told))
   }
 
   // MARK: The agent and whoever asks
@@ -226,6 +260,7 @@ final class DelegatePlugin {
   private func attach(_ message: OpaquePointer?) {
     guard let message else { return }
     guard link.attach(message) else { return }
+    tellConfiguration()
     for id in jobs.sorted() { link.send(["type": "job", "id": JobID(rawValue: id).json]) }
     link.send(["type": "ready"])
     supervisor.agentAttached()

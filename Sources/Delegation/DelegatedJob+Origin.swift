@@ -4,10 +4,12 @@ import FluxJob
 
 /// What the origin instance says of the job, and what is written there.
 extension DelegatedJob {
-  mutating func discovered(_ isNew: Bool) -> [Action] {
+  mutating func discovered(_ isNew: Bool, _ submission: Submission?) -> [Action] {
     self.isNew = isNew
+    self.submission = isNew ? submission : nil
+    if let submission { control.submitted(urgency: submission.urgency) }
     // A job that has just been submitted is read when it is accepted: until then its record is not there.
-    guard isNew else { return [.read] }
+    guard isNew else { return [.read(nil)] }
     state = .waiting
     return []
   }
@@ -19,37 +21,60 @@ extension DelegatedJob {
     state = .waiting
     // What is noted only ever grows, so it does not matter that events may have come before the record they are also in.
     for entry in record.eventlog { note(entry) }
+    let remote: JobID?
     do {
       request = try DelegationRequest(jobspec: record.jobspec)
-      try recall(record)
+      remote = try recall(record)
     } catch { return conclude(.failure("\(error)")) }
     guard let request else { return conclude(.failure("the job asks for no delegation")) }
     // A job that got past DEPEND without a target was submitted while no plugin was there: it runs at home.
-    if remoteID(record) == nil, record.eventlog.contains(where: { $0.name == "depend" }) { return end() }
-    if let remote = remoteID(record) {
-      if request.mode == .mirror { return wasCancelled ? cancelRemote(remote) : follow(remote) }
-      return wasCancelled ? end() : conclude(.success(remote))
+    if remote == nil, record.eventlog.contains(where: { $0.name == "depend" }) { return end() }
+    if let remote {
+      if wasCancelled { return isConcluded(record) ? end() : cancelRemote(remote) }
+      return request.mode == .mirror ? follow(remote) : release(remote)
     }
     if wasCancelled { return isNew || target == nil ? end() : look() }
     return proceed()
   }
 
-  /// The target that an earlier agent has chosen, or that the jobspec names.
-  private mutating func recall(_ record: JobRecord) throws {
-    if case .uri(let uri) = request?.selection { target = Target(uri: uri) }
-    guard let choice = record.eventlog.last(where: { $0.name == "delegate::select" })?.context else { return }
-    let label = choice["label"]?.stringValue
-    target = Target(uri: try FluxURI(parsing: choice["uri"]?.stringValue ?? ""), label: label)
-    hasSelected = true
+  private func isConcluded(_ record: JobRecord) -> Bool {
+    record.eventlog.contains { $0.name == "exception" && $0.context?["type"]?.stringValue == "DelegationSuccess" }
   }
 
-  /// The remote job's id, when the eventlog has it.
-  private func remoteID(_ record: JobRecord) -> JobID? {
-    JobID(record.eventlog.last { $0.name == "delegated" || $0.name == "delegate::submit" }?.context?["jobid"])
+  /// The attempts that earlier agents have made, by the job's eventlog; and the target that the jobspec names.
+  ///
+  /// - Returns: the remote job of the present attempt.
+  private mutating func recall(_ record: JobRecord) throws -> JobID? {
+    if case .uri(let uri) = request?.selection { target = Target(uri: uri) }
+    var remote: JobID?
+    for entry in record.eventlog {
+      let context = entry.context
+      switch entry.name {
+      case "delegate::select":
+        let uri = try FluxURI(parsing: context?["uri"]?.stringValue ?? "")
+        target = Target(uri: uri, label: context?["label"]?.stringValue)
+        attempt = Int(context?["attempt"]?.intValue ?? 1)
+        tried.insert(uri)
+        hasSelected = true
+        // From its choice on an attempt may have been sent.
+        isNew = false
+        remote = nil
+      case "delegate::exception":
+        failures.append(context?["note"]?.stringValue ?? "")
+        nextAttempt()
+        remote = nil
+      case "delegate::submit", "delegated": remote = JobID(context?["jobid"])
+      default: break
+      }
+    }
+    if remote != nil { mirror.inherit() }
+    return remote
   }
 
   mutating func unreadable(_ words: String, _ isGone: Bool) -> [Action] {
     guard state == .reading else { return late("a failed look-up") }
+    // Its eventlog has to be read as well from now on: time has passed.
+    submission = nil
     // A job that has just been submitted may not be on record yet. Whether it is forgotten, the plugin says.
     return isGone && wasCancelled ? end() : pause(.read, words)
   }
@@ -63,12 +88,14 @@ extension DelegatedJob {
     case .pausing(.submit) where wasCancelled && isNew: return end()
     case .mirroring(let remote) where wasCancelled && !wasCancelledBefore && !mirror.isOwnException(entry):
       return cancelRemote(remote)
+    case .mirroring: return advance()
     default: return []
     }
   }
 
   private mutating func note(_ entry: EventlogEntry) {
     mirror.note(origin: entry)
+    control.note(origin: entry)
     switch entry.name {
     case "validate": isValidated = true
     case "dependency-add":
@@ -88,7 +115,7 @@ extension DelegatedJob {
     guard isValidated, others.isEmpty else { return [] }
     guard record != nil else {
       state = .reading
-      return [.read]
+      return [.read(submission)]
     }
     // Nothing can have been sent before a choice was made.
     guard target != nil else { return choose() }
@@ -108,8 +135,10 @@ extension DelegatedJob {
     case .selecting:
       hasSelected = true
       return wasCancelled ? end() : submit()
-    case .recording(let remote):
-      return request?.mode == .mirror ? follow(remote) : conclude(.success(remote))
+    case .recording(let remote): return recorded(remote)
+    case .abandoning:
+      nextAttempt()
+      return wasCancelled ? end() : choose()
     case .concluding: return end()
     case .mirroring:
       mirror.stepDone()
@@ -118,12 +147,22 @@ extension DelegatedJob {
     }
   }
 
+  /// The remote job's id is on record: from now on it may run.
+  private mutating func recorded(_ remote: JobID) -> [Action] {
+    if wasCancelled { return cancelRemote(remote) }
+    guard request?.mode == .mirror else { return release(remote) }
+    var shown: JSONObject = ["target": .string(target?.name ?? ""), "jobid": .string(remote.encoded(.f58))]
+    if attempt > 1 { shown["attempt"] = .int(Int64(attempt)) }
+    return [.annotate(["delegate": .object(shown)])] + follow(remote)
+  }
+
   mutating func unwritten(_ words: String) -> [Action] {
     switch state {
     case .selecting: return wasCancelled ? end() : pause(.select, words)
     case .recording(let remote):
       // The owner has cancelled meanwhile: the origin takes no more events, and the target's copy has to go.
       return wasCancelled ? cancelRemote(remote) : pause(.record(remote), words)
+    case .abandoning(let failure): return wasCancelled ? end() : pause(.abandon(failure), words)
     case .concluding: return wasCancelled ? end() : pause(.conclude, words)
     case .mirroring(let remote):
       mirror.stepFailed()
@@ -141,13 +180,15 @@ extension DelegatedJob {
     guard wasCancelled else { return end() }
     switch state {
     // What is under way has to come back first: a copy may have to be cancelled.
-    case .submitting, .looking, .recording, .cancelling, .pausing(.look), .pausing(.record), .pausing(.cancel):
+    case .submitting, .looking, .recording, .releasing, .cancelling, .pausing(.look), .pausing(.record),
+      .pausing(.release),
+      .pausing(.cancel):
       return []
     // The record can be read of a job that has ended as well, and tells whether a copy may be there.
     case .reading where !isNew, .pausing(.read) where !isNew: return []
     case .mirroring(let remote), .pausing(.follow(let remote)), .pausing(.mirror(let remote)):
       return mirror.isFinished ? end() : cancelRemote(remote)
-    case .concluding, .reading, .waiting, .choosing, .selecting, .pausing, .ended: return end()
+    case .concluding, .reading, .waiting, .choosing, .selecting, .abandoning, .pausing, .ended: return end()
     }
   }
 }

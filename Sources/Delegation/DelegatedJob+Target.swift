@@ -2,9 +2,9 @@
 
 import FluxJob
 
-/// What the job's target says.
+/// What the job's target says, from the choice to the acceptance.
 extension DelegatedJob {
-  private var mark: Mark { Mark(origin: origin, id: id, submitted: record?.submitted ?? 0, attempt: 1) }
+  private var mark: Mark { Mark(origin: origin, id: id, submitted: record?.submitted ?? 0, attempt: attempt) }
 
   /// A choice that the jobspec does not make has to be in the eventlog before anything is sent.
   var hasToSelect: Bool {
@@ -18,7 +18,7 @@ extension DelegatedJob {
   mutating func choose() -> [Action] {
     guard let request else { return late("a choice without a request") }
     state = .choosing
-    return [.choose(request.selection)]
+    return [.choose(request, excluding: tried)]
   }
 
   mutating func chosen(_ target: Target) -> [Action] {
@@ -31,13 +31,14 @@ extension DelegatedJob {
 
   mutating func unchoosable(_ words: String) -> [Action] {
     guard state == .choosing else { return late("a failed choice") }
-    return wasCancelled ? end() : conclude(.failure(words))
+    return wasCancelled ? end() : conclude(.failure(failures.isEmpty ? words : story))
   }
 
   mutating func select() -> [Action] {
     guard let target else { return late("a selection without a target") }
     state = .selecting
-    var context: JSONObject = ["attempt": 1, "uri": .string(target.uri.description)]
+    tried.insert(target.uri)
+    var context: JSONObject = ["attempt": .int(Int64(attempt)), "uri": .string(target.uri.description)]
     if let label = target.label { context["label"] = .string(label) }
     return [.post(name: "delegate::select", context: context)]
   }
@@ -55,9 +56,10 @@ extension DelegatedJob {
     var jobspec = record.jobspec
     jobspec.removeDependencies()
     jobspec.removeDelegation()
+    control.apply(to: &jobspec)
     jobspec.set(attribute: "user.delegate", to: mark.json)
     state = .submitting
-    return [.submit(target.uri, jobspec, urgency: record.urgency)]
+    return [.submit(target.uri, jobspec)]
   }
 
   mutating func found(_ remote: JobID?) -> [Action] {
@@ -81,9 +83,19 @@ extension DelegatedJob {
     var context: JSONObject = ["jobid": remote.json]
     if let label = target?.label { context["label"] = .string(label) }
     context["uri"] = .string(target?.uri.description ?? "")
-    context["attempt"] = 1
+    context["attempt"] = .int(Int64(attempt))
     return [.post(name: "delegate::submit", context: context)]
   }
+
+  /// The end of a hand-off: the remote job, which was submitted held, may run.
+  mutating func release(_ remote: JobID) -> [Action] {
+    guard let target else { return late("a release without a target") }
+    guard control.urgency != 0 else { return conclude(.success(remote)) }
+    state = .releasing(remote)
+    return [.control(target.uri, remote, .urgency(control.urgency))]
+  }
+
+  // MARK: Cancelling
 
   mutating func cancelRemote(_ remote: JobID) -> [Action] {
     guard let target else { return end() }
@@ -96,10 +108,12 @@ extension DelegatedJob {
     return end()
   }
 
+  // MARK: Failures
+
   mutating func rejected(_ words: String) -> [Action] {
     guard state == .submitting else { return late("a rejection") }
     if wasCancelled { return end() }
-    return conclude(.failure("\(target?.uri.description ?? ""): the target rejects the job: \(words)"))
+    return fail("\(target?.uri.description ?? ""): the target rejects the job: \(words)")
   }
 
   /// Nothing was sent. A job that may be there already waits for as long as it takes; one that is not is given up in the end.
@@ -107,10 +121,10 @@ extension DelegatedJob {
     switch state {
     case .looking: return pause(.look, failure.message)
     case .cancelling(let remote): return pause(.cancel(remote), failure.message)
-    case .submitting, .choosing:
+    case .submitting:
       if wasCancelled { return end() }
-      guard failure.isTransient, tries + 1 < limits.attempts else { return conclude(.failure(failure.message)) }
-      return pause(state == .choosing ? .choose : .submit, failure.message)
+      guard failure.isTransient, tries + 1 < limits.tries else { return fail(failure.message) }
+      return pause(.submit, failure.message)
     default: return late("an unreachable target")
     }
   }
@@ -122,31 +136,52 @@ extension DelegatedJob {
     return pause(.look, failure.message)
   }
 
-  // MARK: Following
+  // MARK: Another attempt
 
-  mutating func follow(_ remote: JobID) -> [Action] {
-    guard let target else { return late("a remote job without a target") }
-    state = .mirroring(remote)
-    mirror.restart()
-    return [.follow(target.uri, remote)]
-  }
-
-  mutating func remote(_ event: RemoteEvent) -> [Action] {
-    mirror.note(remote: event)
-    guard case .mirroring = state else { return [] }
-    return advance()
-  }
-
-  mutating func lost(_ failure: TargetFailure) -> [Action] {
-    switch state {
-    case .mirroring(let remote), .pausing(.mirror(let remote)): return pause(.follow(remote), failure.message)
-    default: return []
+  /// This attempt has failed, and no copy of it can run: the next target is tried, when there may be one.
+  mutating func fail(_ words: String) -> [Action] {
+    guard mayTryAnother else {
+      failures.append(named(words))
+      return conclude(.failure(failures.count == 1 ? words : story))
     }
+    return abandon(named(words))
   }
 
-  /// Does the mirror's next step, when none is under way.
-  mutating func advance() -> [Action] {
-    if let step = mirror.next(from: target?.name ?? "") { return [step] }
-    return mirror.isOver ? end() : []
+  var mayTryAnother: Bool {
+    guard let request else { return false }
+    return request.selection.hasAlternatives && attempt < request.attempts
+  }
+
+  /// Writes that the attempt has failed; only then may there be another.
+  mutating func abandon(_ words: String) -> [Action] {
+    state = .abandoning(words)
+    var context: JSONObject = ["attempt": .int(Int64(attempt)), "uri": .string(target?.uri.description ?? "")]
+    if let label = target?.label { context["label"] = .string(label) }
+    context["note"] = .string(String(words.prefix(1000)))
+    return [.post(name: "delegate::exception", context: context)]
+  }
+
+  /// Starts anew, with another target. Nothing was ever sent to it, for there is no choice on record yet.
+  mutating func nextAttempt() {
+    if case .abandoning(let words) = state { failures.append(words) }
+    attempt += 1
+    target = nil
+    hasSelected = false
+    isNew = true
+    isFollowing = false
+    tries = 0
+    mirror = JobMirror()
+    control.restart()
+  }
+
+  private func named(_ words: String) -> String {
+    guard let label = target?.label, !words.hasPrefix(label) else { return words }
+    return "\(label): \(words)"
+  }
+
+  /// What was tried, in words.
+  private var story: String {
+    let count = failures.count == 1 ? "1 target was tried" : "\(failures.count) targets were tried"
+    return "\(count): \(failures.joined(separator: "; "))"
   }
 }

@@ -6,7 +6,7 @@ public import FluxJob
 ///
 /// It knows no clock, no connection and no task. Whatever it has not written to the origin's eventlog it must be able to find out
 /// again, for its process may end between any two steps: a job that an earlier agent may have submitted is looked for on the
-/// target by its ``Mark`` before it is submitted again.
+/// target by its ``Mark`` before it is submitted again; and what was submitted is held there until its id is on record here.
 ///
 /// Three kinds of event do not fit a state, and are told apart:
 /// - a *race* (the owner cancels while the target answers): each state says what becomes of it;
@@ -16,7 +16,7 @@ public struct DelegatedJob: Hashable, Sendable {
   /// The limits of the machine.
   public struct Limits: Hashable, Sendable {
     /// How often a target is tried that fails for a reason that may pass. Default 3.
-    public var attempts = 3
+    public var tries = 3
     /// The first pause between two tries, in seconds; doubles from one to the next. Default 1.
     public var firstPause = 1.0
     /// The longest pause, in seconds. Default 60.
@@ -39,10 +39,14 @@ public struct DelegatedJob: Hashable, Sendable {
     case looking
     /// It was sent to the target.
     case submitting
-    /// The target has it; this is being written to the origin's eventlog.
+    /// The target has it, held; this is being written to the origin's eventlog.
     case recording(JobID)
+    /// It is being released at the target, after which its hand-off is complete.
+    case releasing(JobID)
     /// The remote job is followed; the origin job does what it does.
     case mirroring(JobID)
+    /// The target has failed, which is being written to the origin's eventlog; another one is tried next.
+    case abandoning(String)
     /// Its end is being written to the origin's eventlog.
     case concluding
     /// A pause before the next try.
@@ -57,8 +61,6 @@ public struct DelegatedJob: Hashable, Sendable {
   public enum Next: Hashable, Sendable {
     /// Reading the record.
     case read
-    /// Choosing a target.
-    case choose
     /// Writing the choice.
     case select
     /// Looking for an earlier submission.
@@ -71,6 +73,10 @@ public struct DelegatedJob: Hashable, Sendable {
     case submit
     /// Writing that the target has it.
     case record(JobID)
+    /// Releasing it at the target.
+    case release(JobID)
+    /// Writing that the target has failed.
+    case abandon(String)
     /// Writing the end.
     case conclude
     /// Cancelling the remote copy.
@@ -79,8 +85,8 @@ public struct DelegatedJob: Hashable, Sendable {
 
   /// What has happened.
   public enum Event: Hashable, Sendable {
-    /// The plugin has named the job. Not `isNew`: an earlier agent may have known it.
-    case discovered(isNew: Bool)
+    /// The plugin has named the job. Not `isNew`: an earlier agent may have known it. `submission`: all that its eventlog says so far.
+    case discovered(isNew: Bool, Submission? = nil)
     /// Its record was read.
     case read(JobRecord)
     /// Its record could not be read. `isGone`: the origin does not know it, no longer or not yet.
@@ -89,16 +95,14 @@ public struct DelegatedJob: Hashable, Sendable {
     case unusable(String)
     /// Its eventlog has grown.
     case origin(EventlogEntry)
+    /// Its owner has sent a signal to its processes.
+    case signal(Int)
     /// A target was chosen.
     case chosen(Target)
     /// There is no target to choose, for this reason.
     case unchoosable(String)
     /// The target was searched.
     case found(JobID?)
-    /// Something has happened to the remote job.
-    case remote(RemoteEvent)
-    /// The remote job can no longer be followed.
-    case lost(TargetFailure)
     /// The target has accepted it.
     case accepted(JobID)
     /// The target will not have it, in its words.
@@ -107,6 +111,20 @@ public struct DelegatedJob: Hashable, Sendable {
     case unreachable(TargetFailure)
     /// It was sent, and no answer came: it may be there or not.
     case unanswered(TargetFailure)
+    /// The remote job is followed from now on.
+    case following
+    /// This has happened to the remote job.
+    case remote([RemoteEvent])
+    /// The remote job can no longer be followed.
+    case lost(TargetFailure)
+    /// All output of the remote job, which has ended, is in the origin's log.
+    case copied
+    /// The output can no longer be copied.
+    case copyLost(TargetFailure)
+    /// The target has done what it was told, or has refused it.
+    case controlled
+    /// What the target was to be told may not have reached it.
+    case uncontrolled(TargetFailure)
     /// The event was written to the origin's eventlog, or the exception raised.
     case written
     /// The origin did not take it.
@@ -119,24 +137,53 @@ public struct DelegatedJob: Hashable, Sendable {
     case gone
   }
 
+  /// What the owner asks of a remote job.
+  public enum Control: Hashable, Sendable {
+    /// Set its urgency, 0 to 31.
+    case urgency(Int)
+    /// Update its jobspec: dotted paths and their values.
+    case update(JSONObject)
+    /// Send a signal to its processes.
+    case signal(Int)
+  }
+
+  /// What there is to copy.
+  public enum Output: Hashable, Sendable {
+    /// That of a job which has just started, or ran for less than a second; nothing of it was copied.
+    case new
+    /// Perhaps much; nothing of it was copied.
+    case long
+    /// Some of it may have been copied already.
+    case rest
+  }
+
   /// What is to be done.
   public enum Action: Hashable, Sendable {
-    /// Read the job's record.
-    case read
-    /// Choose a target. Answer: chosen, unchoosable, unreachable.
-    case choose(DelegationRequest.Selection)
-    /// Follow the remote job to its end, and pass its output on to the origin job. Answers: remote, lost.
+    /// Read the job's record; of one that has just been submitted, with this on record so far, the jobspec alone.
+    case read(Submission?)
+    /// Choose a target, but none of those. Answer: chosen, unchoosable.
+    case choose(DelegationRequest, excluding: Set<FluxURI>)
+    /// Look on the target for a job with this mark. Answer: found, unreachable.
+    case look(FluxURI, Mark)
+    /// Submit to the target, held. Answer: accepted, rejected, unreachable, unanswered.
+    case submit(FluxURI, Jobspec)
+    /// Tell what happens to the remote job until it is over. Answers: following, remote, lost.
     case follow(FluxURI, JobID)
-    /// Give the origin job the remote job's resources, and let it go to RUN. Answer: written, unwritten.
-    case allocate(ResourceSet)
+    /// Tell no more of it.
+    case unfollow(FluxURI, JobID)
+    /// Copy the remote job's output to the origin's log, to its end. Answers: copied, copyLost.
+    case copy(FluxURI, JobID, Output)
+    /// Tell the target what the owner wants of the remote job. Answers: controlled, uncontrolled.
+    case control(FluxURI, JobID, Control)
+    /// Show this of the job in listings, as long as it lasts. No answer.
+    case annotate(JSONObject)
+    /// Give the origin job the remote job's resources, and let it go to RUN. `started`: when the remote job did, if that is not on record yet.
+    /// Answer: written, unwritten.
+    case allocate(ResourceSet, started: Double?)
     /// Have the origin job's execution start, without running anything. Answer: written, unwritten.
     case start
     /// Have the origin job's execution end. Answer: written, unwritten.
     case finish(WaitStatus)
-    /// Look on the target for a job with this mark. Answer: found, unreachable.
-    case look(FluxURI, Mark)
-    /// Submit to the target. Answer: accepted, rejected, unreachable, unanswered.
-    case submit(FluxURI, Jobspec, urgency: Int)
     /// Write an event to the job's eventlog. Answer: written, unwritten.
     case post(name: String, context: JSONObject)
     /// Raise an exception. Answer: written, unwritten.
@@ -167,10 +214,20 @@ public struct DelegatedJob: Hashable, Sendable {
   let origin: String
   let limits: Limits
   var isNew = false
+  var submission: Submission?
   var record: JobRecord?
   var request: DelegationRequest?
   var mirror = JobMirror()
+  var control = RemoteControl()
+  /// Whether the target tells what happens to the remote job.
+  var isFollowing = false
   var hasSelected = false
+  /// Which attempt this is, from 1.
+  var attempt = 1
+  /// What became of the attempts before, each in words.
+  var failures: [String] = []
+  /// The targets that were selected so far.
+  var tried: Set<FluxURI> = []
   var isValidated = false
   var addedDependencies: Set<String> = []
   var removedDependencies: Set<String> = []
@@ -190,25 +247,31 @@ public struct DelegatedJob: Hashable, Sendable {
   /// Takes an event and says what to do.
   public mutating func handle(_ event: Event) -> [Action] {
     switch event {
-    case .discovered(let isNew): return discovered(isNew)
-    case .read(let record): return read(record)
-    case .unreadable(let words, let isGone): return unreadable(words, isGone)
-    case .unusable(let words): return state == .reading ? conclude(.failure(words)) : late("a record")
-    case .origin(let entry): return grown(entry)
-    case .chosen(let target): return chosen(target)
-    case .unchoosable(let words): return unchoosable(words)
-    case .found(let id): return found(id)
-    case .accepted(let id): return accepted(id)
-    case .rejected(let words): return rejected(words)
-    case .unreachable(let failure): return unreachable(failure)
-    case .unanswered(let failure): return unanswered(failure)
-    case .remote(let event): return remote(event)
-    case .lost(let failure): return lost(failure)
-    case .written: return written()
-    case .unwritten(let words): return unwritten(words)
-    case .cancelled: return cancelledThere()
-    case .timer: return resume()
-    case .gone: return gone()
+    case .discovered(let isNew, let submission): discovered(isNew, submission)
+    case .read(let record): read(record)
+    case .unreadable(let words, let isGone): unreadable(words, isGone)
+    case .unusable(let words): state == .reading ? conclude(.failure(words)) : late("a record")
+    case .origin(let entry): grown(entry)
+    case .signal(let number): signalled(number)
+    case .chosen(let target): chosen(target)
+    case .unchoosable(let words): unchoosable(words)
+    case .found(let id): found(id)
+    case .accepted(let id): accepted(id)
+    case .rejected(let words): rejected(words)
+    case .unreachable(let failure): unreachable(failure)
+    case .unanswered(let failure): unanswered(failure)
+    case .following: following()
+    case .remote(let events): remote(events)
+    case .lost(let failure): lost(failure)
+    case .copied: copied()
+    case .copyLost(let failure): copyLost(failure)
+    case .controlled: controlled()
+    case .uncontrolled(let failure): uncontrolled(failure)
+    case .written: written()
+    case .unwritten(let words): unwritten(words)
+    case .cancelled: cancelledThere()
+    case .timer: resume()
+    case .gone: gone()
     }
   }
 
@@ -248,12 +311,13 @@ public struct DelegatedJob: Hashable, Sendable {
     switch next {
     case .read:
       state = .reading
-      return [.read]
-    case .choose: return wasCancelled ? end() : choose()
+      return [.read(nil)]
     case .select: return wasCancelled ? end() : select()
     case .look: return look()
     case .submit: return wasCancelled ? end() : submit()
     case .record(let remote): return wasCancelled ? cancelRemote(remote) : write(remote)
+    case .release(let remote): return wasCancelled ? cancelRemote(remote) : release(remote)
+    case .abandon(let words): return wasCancelled ? end() : abandon(words)
     case .conclude: return ending.map { conclude($0) } ?? end()
     case .cancel(let remote): return cancelRemote(remote)
     case .follow(let remote): return wasCancelled ? cancelRemote(remote) : follow(remote)

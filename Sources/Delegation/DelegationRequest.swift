@@ -20,6 +20,16 @@ public struct DelegationRequest: Hashable, Sendable {
     case leastPending
     /// The configured target whose scheduler matches fastest.
     case shortestMatch
+    /// The targets of the request's own list, in its order.
+    case inOrder
+
+    /// Whether there can be more than one target, so that another is tried when one fails.
+    public var hasAlternatives: Bool {
+      switch self {
+      case .uri, .index, .label: false
+      case .random, .leastPending, .shortestMatch, .inOrder: true
+      }
+    }
   }
 
   /// How the origin job follows the remote one.
@@ -36,6 +46,10 @@ public struct DelegationRequest: Hashable, Sendable {
   public static let scheme = "delegate"
   /// The attribute form, as a path in the jobspec.
   public static let attribute = "attributes.system.delegate"
+  /// How many targets are tried unless the request says otherwise.
+  public static let defaultAttempts = 4
+  /// The most targets that a request may have tried, and may list.
+  public static let maximumAttempts = 64
   /// The description of the dependency that holds the job.
   public static let dependencyDescription = "delegated"
 
@@ -43,11 +57,17 @@ public struct DelegationRequest: Hashable, Sendable {
   public var selection: Selection
   /// How the origin job follows the remote one.
   public var mode: Mode
+  /// The labels or URIs of the targets that a policy may choose from; all configured ones when empty.
+  public var targets: [String]
+  /// How many targets are tried, one after the other.
+  public var attempts: Int
 
   /// A request from its parts.
-  public init(selection: Selection, mode: Mode) {
+  public init(selection: Selection, mode: Mode, targets: [String] = [], attempts: Int = defaultAttempts) {
     self.selection = selection
     self.mode = mode
+    self.targets = targets
+    self.attempts = attempts
   }
 
   /// The request in a dependency of scheme `delegate` (RFC 26), a hand-off unless its option `mode` says otherwise.
@@ -62,7 +82,8 @@ public struct DelegationRequest: Hashable, Sendable {
       mode: try Self.mode(dependency.options["mode"], otherwise: .handOff))
   }
 
-  /// The request in the attribute `system.delegate`: a string, or a table with the keys `policy` and `mode`.
+  /// The request in the attribute `system.delegate`: a string, or a table with the keys `policy`, `targets`, `attempts` and `mode`.
+  /// A table with `targets` and no `policy` names targets in the order in which they are tried.
   ///
   /// - Throws: ``RequestError``, whose message says what to write.
   public init(attribute: JSON) throws(RequestError) {
@@ -74,13 +95,56 @@ public struct DelegationRequest: Hashable, Sendable {
       throw RequestError(
         "the attribute system.delegate is \(Self.excerpt(attribute.text)), not a string or a table: \(Self.help)")
     }
-    for key in table.keys where key != "policy" && key != "mode" {
-      throw RequestError("unknown key '\(Self.excerpt(key))' in the attribute system.delegate: it has policy and mode")
+    for key in table.keys where !Self.keys.contains(key) {
+      throw RequestError(
+        "unknown key '\(Self.excerpt(key))' in the attribute system.delegate: it has policy, targets, attempts and mode"
+      )
     }
-    guard let policy = table["policy"]?.stringValue else {
-      throw RequestError("the attribute system.delegate has no string 'policy': \(Self.help)")
+    let targets = try Self.targets(table["targets"])
+    let selection: Selection
+    if let policy = table["policy"]?.stringValue {
+      selection = try Self.selection(policy)
+      guard targets.isEmpty || selection.hasAlternatives else {
+        throw RequestError(
+          "'targets' goes with a policy, and '\(Self.excerpt(policy))' names one target: leave one of them out")
+      }
+    } else {
+      guard table["policy"] == nil, !targets.isEmpty else {
+        throw RequestError("the attribute system.delegate has no string 'policy' and no 'targets': \(Self.help)")
+      }
+      selection = .inOrder
     }
-    self.init(selection: try Self.selection(policy), mode: try Self.mode(table["mode"], otherwise: .mirror))
+    self.init(
+      selection: selection, mode: try Self.mode(table["mode"], otherwise: .mirror), targets: targets,
+      attempts: try Self.attempts(table["attempts"]))
+  }
+
+  private static let keys: Set<String> = ["policy", "targets", "attempts", "mode"]
+
+  private static func targets(_ value: JSON?) throws(RequestError) -> [String] {
+    guard let value else { return [] }
+    guard let list = value.arrayValue, (1...maximumAttempts).contains(list.count) else {
+      throw RequestError("'targets' is a list of 1 to \(maximumAttempts) labels or URIs")
+    }
+    var names: [String] = []
+    for entry in list {
+      guard let name = entry.stringValue else {
+        throw RequestError("'targets' has \(excerpt(entry.text)), which is neither a label nor a URI")
+      }
+      switch try selection(name) {
+      case .uri, .label: names.append(name)
+      default: throw RequestError("'targets' has '\(excerpt(name))', which is neither a label nor a URI")
+      }
+    }
+    return names
+  }
+
+  private static func attempts(_ value: JSON?) throws(RequestError) -> Int {
+    guard let value else { return defaultAttempts }
+    guard let count = value.intValue, (1...Int64(maximumAttempts)).contains(count) else {
+      throw RequestError("'attempts' is \(excerpt(value.text)), not a number from 1 to \(maximumAttempts)")
+    }
+    return Int(count)
   }
 
   /// The request in a jobspec, or nil when it has none. The attribute counts before a dependency.
@@ -102,7 +166,7 @@ public struct DelegationRequest: Hashable, Sendable {
     return mode
   }
 
-  private static func selection(_ value: String) throws(RequestError) -> Selection {
+  static func selection(_ value: String) throws(RequestError) -> Selection {
     guard value.utf8.count <= maximumLength else {
       throw RequestError(
         "the value has \(value.utf8.count) bytes, more than \(maximumLength) ('\(excerpt(value))'): \(help)")

@@ -2,66 +2,86 @@
 
 import FluxJob
 
-/// What is known of a remote job, and how far the origin job has followed it. One step is under way at a time.
+/// What is known of a remote job, and how far the origin job has followed it. One step is under way at a time, beside the copying of its
+/// output, which takes as long as the job.
 ///
 /// The origin job's own events are the steps' record: a new agent reads from them what has been done.
 struct JobMirror: Hashable, Sendable {
   private enum Step: Hashable, Sendable {
-    case announce
     case allocate
     case start
+    case explain
     case except
     case finish
   }
 
-  // The remote job.
-  private var started: (at: Double, ResourceSet)? {
-    get { startTime.flatMap { time in resources.map { (time, $0) } } }
-    set {
-      startTime = newValue?.at
-      resources = newValue?.1
-    }
+  private enum Copy: Hashable, Sendable {
+    case notBegun
+    case underWay
+    case interrupted
+    case whole
   }
+
+  // The remote job.
   private var startTime: Double?
   private var resources: ResourceSet?
   private var exceptionType: String?
   private var exceptionNote = ""
+  private var endTime: Double?
   private var status: WaitStatus?
   private var remoteIsOver = false
 
   // The origin job.
   private var done: Set<Step> = []
+  private var isAnnounced = false
+  /// Whether the plugin has been given the resources; the event `alloc` follows.
+  private var isAllocating = false
   private var underWay: Step?
+  private var copy = Copy.notBegun
+  /// Whether an earlier agent may have copied some of the output.
+  private var isInherited = false
 
   // MARK: What is noted
 
   mutating func note(remote event: RemoteEvent) {
     switch event {
-    case .started(let time, let resources): started = (time, resources)
+    case .started(let time, let found):
+      startTime = time
+      resources = found
     case .exception(let type, let note):
       guard exceptionType == nil else { return }
       exceptionType = type
       exceptionNote = note
-    case .finished(let status): self.status = status
+    case .finished(let time, let status):
+      endTime = time
+      self.status = status
     case .over: remoteIsOver = true
+    case .urgency, .memo: break
     }
   }
 
   mutating func note(origin entry: EventlogEntry) {
     switch entry.name {
-    case "delegate::start": done.insert(.announce)
+    case "delegate::start": isAnnounced = true
     case "alloc": done.insert(.allocate)
     case "start": done.insert(.start)
     case "finish": done.insert(.finish)
     case "exception" where entry.context?["severity"]?.intValue == 0: done.insert(.except)
+    case "exception" where entry.context?["type"]?.stringValue == "DelegationFailure": done.insert(.explain)
     default: break
     }
   }
+
+  /// The job was mirrored by an earlier agent: its log may have some of the output already.
+  mutating func inherit() { isInherited = done.contains(.allocate) }
 
   /// Whether an exception in the origin's eventlog is the one that the mirror itself has written, or is writing.
   func isOwnException(_ entry: EventlogEntry) -> Bool {
     underWay == .except || (exceptionType != nil && entry.context?["type"]?.stringValue == exceptionType)
   }
+
+  /// Why the target gave it no resources, when that is how it ended.
+  var allocationFailure: String? { exceptionType == "alloc" && startTime == nil ? exceptionNote : nil }
 
   /// The remote job is followed anew: what it says comes again. A step that is under way still has its answer to come.
   mutating func restart() { remoteIsOver = false }
@@ -69,11 +89,35 @@ struct JobMirror: Hashable, Sendable {
   // MARK: Steps
 
   mutating func stepDone() {
-    if let underWay { done.insert(underWay) }
+    switch underWay {
+    // Whether the job has its resources, its eventlog says: job-exec hears of it only then.
+    case .allocate: isAllocating = true
+    case .some(let step): done.insert(step)
+    case nil: break
+    }
     underWay = nil
   }
 
   mutating func stepFailed() { underWay = nil }
+
+  mutating func copied() { copy = .whole }
+
+  mutating func copyInterrupted() { if copy == .underWay { copy = .interrupted } }
+
+  /// How long a job may run, in seconds, whose output is fetched in one piece.
+  private static let briefRun = 1.0
+
+  /// Whether the output has to be copied and nobody does; it is being copied from now on.
+  mutating func beginCopy() -> DelegatedJob.Output? {
+    guard done.contains(.start), let startTime, !done.contains(.finish) else { return nil }
+    switch copy {
+    case .underWay, .whole: return nil
+    case .notBegun, .interrupted:
+      defer { copy = .underWay }
+      if copy == .interrupted || isInherited { return .rest }
+      return endTime ?? startTime < startTime + Self.briefRun ? .new : .long
+    }
+  }
 
   /// The next step, when none is under way and there is one.
   mutating func next(from target: String) -> DelegatedJob.Action? {
@@ -83,29 +127,63 @@ struct JobMirror: Hashable, Sendable {
   }
 
   private func due(_ target: String) -> (Step, DelegatedJob.Action)? {
-    if let started {
-      if !done.contains(.announce) {
-        return (.announce, .post(name: "delegate::start", context: ["timestamp": .double(started.at)]))
+    if let startTime, let resources {
+      if !done.contains(.allocate) {
+        return isAllocating ? nil : (.allocate, .allocate(resources, started: isAnnounced ? nil : startTime))
       }
-      if !done.contains(.allocate) { return (.allocate, .allocate(started.1)) }
       if !done.contains(.start) { return (.start, .start) }
     }
-    // The remote job's exception comes before its end here too. It is written as an event, not raised: raised, it would have
-    // the origin end the execution with a status of its own.
-    if let exceptionType, !done.contains(.except) {
-      let note = "\(target): \(exceptionNote)"
-      return (
-        .except,
-        .post(name: "exception", context: ["type": .string(exceptionType), "severity": 0, "note": .string(note)])
-      )
-    }
-    if let status, done.contains(.start), !done.contains(.finish) { return (.finish, .finish(status)) }
-    return nil
+    return exceptionStep(target) ?? finishStep()
   }
 
+  /// The remote job's exception comes before its end here too. It is written as an event, not raised: raised, it would have the origin
+  /// end the execution with a status of its own.
+  private func exceptionStep(_ target: String) -> (Step, DelegatedJob.Action)? {
+    guard let exceptionType else { return nil }
+    if explains == true, !done.contains(.explain), explainsFirst || done.contains(.except) {
+      let words = "\(target): the job's end there is not its own doing: \(exceptionType): \(exceptionNote)"
+      return (.explain, Self.exception("DelegationFailure", 1, words))
+    }
+    guard !done.contains(.except) else { return nil }
+    return (.except, Self.exception(exceptionType, 0, "\(target): \(exceptionNote)"))
+  }
+
+  private static func exception(_ type: String, _ severity: Int64, _ note: String) -> DelegatedJob.Action {
+    .post(
+      name: "exception",
+      context: ["type": .string(type), "severity": .int(severity), "note": .string(String(note.prefix(1000)))])
+  }
+
+  private func finishStep() -> (Step, DelegatedJob.Action)? {
+    guard let status = finalStatus, copy == .whole, done.contains(.start), !done.contains(.finish) else { return nil }
+    // Whether an exception of the execution was the job's own doing, its wait status has just told.
+    guard explains == false || exceptionType == nil || done.contains(.explain) else { return nil }
+    return (.finish, .finish(status))
+  }
+
+  /// The wait status. A job that was lost in the middle of its run has none, and counts as killed.
+  private var finalStatus: WaitStatus? { status ?? (remoteIsOver ? WaitStatus(signal: 9) : nil) }
+
+  /// Whether the exception is not the job's own doing, so that it has to be explained. Nil: not known yet.
+  ///
+  /// Its own doing are a time limit, and a command that is not there (127) or cannot be run (126).
+  private var explains: Bool? {
+    switch exceptionType {
+    case nil, "timeout": false
+    case "exec" where startTime != nil: finalStatus.map { ![126, 127].contains($0.exitCode ?? 0) }
+    default: true
+    }
+  }
+
+  /// A job that never started is over with its fatal exception; after that nothing more can be said.
+  private var explainsFirst: Bool { exceptionType != "exec" || startTime == nil }
+
   /// Whether the origin job has all that the remote one had.
-  var isOver: Bool { remoteIsOver && underWay == nil }
+  var isOver: Bool {
+    guard remoteIsOver, underWay == nil, copy != .underWay else { return false }
+    return startTime == nil ? exceptionType == nil || done.contains(.except) : done.contains(.finish)
+  }
 
   /// Whether the origin job's execution has ended.
-  var isFinished: Bool { done.contains(.finish) || (remoteIsOver && started == nil) }
+  var isFinished: Bool { done.contains(.finish) || (remoteIsOver && startTime == nil) }
 }

@@ -15,17 +15,47 @@ public struct JobRecord: Hashable, Sendable {
   /// Its eventlog up to now.
   public var eventlog: [EventlogEntry]
 
+  /// When it was submitted, in seconds since the epoch; 0 when its eventlog does not say.
+  public var submitted: Double
+
   /// A record from its parts.
-  public init(id: JobID, userID: UInt32, urgency: Int, jobspec: Jobspec, eventlog: [EventlogEntry]) {
+  ///
+  /// - Parameter submitted: when it was submitted; nil takes it from the eventlog.
+  public init(
+    id: JobID, userID: UInt32, urgency: Int, jobspec: Jobspec, eventlog: [EventlogEntry], submitted: Double? = nil
+  ) {
     self.id = id
     self.userID = userID
     self.urgency = urgency
     self.jobspec = jobspec
     self.eventlog = eventlog
+    self.submitted = submitted ?? eventlog.first { $0.name == "submit" }?.timestamp ?? 0
+  }
+}
+
+/// What the plugin knows of a job that has just been submitted, so that nobody has to ask for its eventlog.
+public struct Submission: Hashable, Sendable {
+  /// Its owner.
+  public var userID: UInt32
+  /// Its urgency, 0 to 31.
+  public var urgency: Int
+  /// When it was submitted, in seconds since the epoch: the timestamp of its event `submit`.
+  public var time: Double
+
+  /// A submission from its parts.
+  public init(userID: UInt32, urgency: Int, time: Double) {
+    self.userID = userID
+    self.urgency = urgency
+    self.time = time
   }
 
-  /// When it was submitted, in seconds since the epoch; 0 when its eventlog does not say.
-  public var submitted: Double { eventlog.first { $0.name == "submit" }?.timestamp ?? 0 }
+  /// As the plugin sends it: `userid`, `urgency` and `t_submit`; nil when one is missing.
+  public init?(_ json: JSON) {
+    guard let user = json["userid"]?.intValue, let urgency = json["urgency"]?.intValue,
+      let time = json["t_submit"]?.doubleValue
+    else { return nil }
+    self.init(userID: UInt32(truncatingIfNeeded: user), urgency: Int(urgency), time: time)
+  }
 }
 
 /// What is written into a remote job so that it can be found again: `attributes.user.delegate` of its jobspec.

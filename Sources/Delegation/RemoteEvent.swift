@@ -2,14 +2,18 @@
 
 public import FluxJob
 
-/// What happens to the remote job of a mirrored one.
+/// What happens to the remote job of a mirrored one. The same may be told again: noting it twice changes nothing.
 public enum RemoteEvent: Hashable, Sendable {
+  /// Its urgency is this: as submitted, or changed since.
+  case urgency(Int)
   /// It has started, on these resources.
   case started(at: Double, ResourceSet)
+  /// It says something of itself (`flux job memo`), such as the URI of the instance that it is.
+  case memo(JSONObject)
   /// A fatal exception has ended it, or is about to.
   case exception(type: String, note: String)
-  /// Its processes have ended. All its output has been passed on.
-  case finished(WaitStatus)
+  /// Its processes have ended.
+  case finished(at: Double, WaitStatus)
   /// It is over: nothing more comes.
   case over
 }

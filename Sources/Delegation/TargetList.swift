@@ -36,9 +36,14 @@ public struct TargetList: Hashable, Sendable {
 
   /// The targets, in their order.
   public let targets: [Target]
+  /// What changes in the jobs that are sent to a target, for those that change something.
+  public let rules: [FluxURI: TargetRules]
 
   /// No targets.
-  public init() { targets = [] }
+  public init() {
+    targets = []
+    rules = [:]
+  }
 
   /// The targets in an instance's configuration; none when it has no key `delegate`.
   ///
@@ -46,6 +51,7 @@ public struct TargetList: Hashable, Sendable {
   public init(configuration: JSON) throws(RequestError) {
     guard let value = configuration["delegate"] else {
       targets = []
+      rules = [:]
       return
     }
     guard let entries = value.arrayValue else {
@@ -56,14 +62,19 @@ public struct TargetList: Hashable, Sendable {
     }
     var targets: [Target] = []
     var labels: Set<String> = []
+    var rules: [FluxURI: TargetRules] = [:]
     for (number, entry) in entries.enumerated() {
       let target = try Self.target(entry, number)
       if let label = target.label, !labels.insert(label).inserted {
         throw RequestError("target \(number) of the configuration has the label '\(label)', as another one has")
       }
+      if let table = entry.objectValue, table.keys.contains(where: TargetRules.keys.contains) {
+        rules[target.uri] = try TargetRules(table, target: number)
+      }
       targets.append(target)
     }
     self.targets = targets
+    self.rules = rules
   }
 
   private static func target(_ entry: JSON, _ number: Int) throws(RequestError) -> Target {
@@ -71,7 +82,7 @@ public struct TargetList: Hashable, Sendable {
     guard let table = entry.objectValue else {
       throw RequestError("target \(number) of the configuration is neither a URI nor a table")
     }
-    for key in table.keys where key != "uri" && key != "label" {
+    for key in table.keys where key != "uri" && key != "label" && !TargetRules.keys.contains(key) {
       throw RequestError(
         "target \(number) of the configuration has the unknown key '\(DelegationRequest.excerpt(key))'")
     }
@@ -123,7 +134,7 @@ public struct TargetList: Hashable, Sendable {
           "there is no target '\(label)': the configuration has \(known.isEmpty ? "no labels" : known)")
       }
       return target
-    case .random, .leastPending, .shortestMatch:
+    case .random, .leastPending, .shortestMatch, .inOrder:
       guard !targets.isEmpty else {
         throw RequestError(
           "no targets are configured: name one by its URI, local:///path/to/socket or ssh://host/path/to/socket, or configure "
@@ -131,5 +142,20 @@ public struct TargetList: Hashable, Sendable {
       }
       return nil
     }
+  }
+
+  /// The targets that a request may go to, in the order of its own list where it has one, else in that of the configuration.
+  ///
+  /// - Throws: ``RequestError`` when a target is named that does not exist, or none is left to choose from.
+  public func candidates(for request: DelegationRequest) throws(RequestError) -> [Target] {
+    if request.targets.isEmpty { return try named(request.selection).map { [$0] } ?? targets }
+    var candidates: [Target] = []
+    for name in request.targets {
+      guard let target = try named(try DelegationRequest.selection(name)), !candidates.contains(target) else {
+        continue
+      }
+      candidates.append(target)
+    }
+    return candidates
   }
 }

@@ -325,3 +325,60 @@ public func cjobtaphost_log(_ handle: UnsafeMutableRawPointer?, _ level: CInt, _
   guard let text, let handle = HostHandle.from(handle.map { OpaquePointer($0) }) else { return }
   handle.log.append(level: Int(level), "job-manager", String(cString: text))
 }
+
+/// What `flux_jobtap_event_post_pack` puts together.
+private final class PackedContext {
+  var object = JSONObject()
+
+  static func from(_ pointer: UnsafeMutableRawPointer?) -> PackedContext? {
+    pointer.map { Unmanaged<PackedContext>.fromOpaque($0).takeUnretainedValue() }
+  }
+
+  static func add(_ pointer: UnsafeMutableRawPointer?, _ key: UnsafePointer<CChar>?, _ value: JSON) {
+    guard let key else { return }
+    from(pointer)?.object[String(cString: key)] = value
+  }
+}
+
+/// An empty object; ``cjobtaphost_post(_:_:_:_:)`` frees it.
+@c(cjobtaphost_context) @implementation
+public func cjobtaphost_context() -> UnsafeMutableRawPointer? { Unmanaged.passRetained(PackedContext()).toOpaque() }
+
+/// Adds a whole number.
+@c(cjobtaphost_add_int) @implementation
+public func cjobtaphost_add_int(
+  _ context: UnsafeMutableRawPointer?, _ key: UnsafePointer<CChar>?, _ value: CLongLong
+) { PackedContext.add(context, key, .int(Int64(value))) }
+
+/// Adds a truth value.
+@c(cjobtaphost_add_bool) @implementation
+public func cjobtaphost_add_bool(_ context: UnsafeMutableRawPointer?, _ key: UnsafePointer<CChar>?, _ value: CInt) {
+  PackedContext.add(context, key, .bool(value != 0))
+}
+
+/// Adds a number.
+@c(cjobtaphost_add_double) @implementation
+public func cjobtaphost_add_double(_ context: UnsafeMutableRawPointer?, _ key: UnsafePointer<CChar>?, _ value: Double) {
+  PackedContext.add(context, key, .double(value))
+}
+
+/// Adds a text.
+@c(cjobtaphost_add_text) @implementation
+public func cjobtaphost_add_text(
+  _ context: UnsafeMutableRawPointer?, _ key: UnsafePointer<CChar>?, _ value: UnsafePointer<CChar>?
+) { PackedContext.add(context, key, value.map { .string(String(cString: $0)) } ?? .null) }
+
+/// Adds an event to a job's eventlog.
+@c(cjobtaphost_post) @implementation
+public func cjobtaphost_post(
+  _ plugin: UnsafeMutableRawPointer?, _ id: CUnsignedLongLong, _ name: UnsafePointer<CChar>?,
+  _ context: UnsafeMutableRawPointer?
+) -> CInt {
+  let object = PackedContext.from(context)?.object
+  if let context { Unmanaged<PackedContext>.fromOpaque(context).release() }
+  guard let (_, manager, job) = job(plugin.map { OpaquePointer($0) }, UInt64(id)), let name, job.isActive else {
+    return invalid()
+  }
+  manager.post(job, String(cString: name), object)
+  return 0
+}

@@ -23,6 +23,7 @@ final class ConnectionHandler: ChannelInboundHandler {
   private var context: ChannelHandlerContext?
   private var pausedStreams = 0
   private var eventSinks: [UInt64: (String, AsyncStream<Message>.Continuation)] = [:]
+  private var services: [String: AsyncStream<Message>.Continuation] = [:]
   private var closeWaiters: [CheckedContinuation<Void, Never>] = []
   private let peer: String
   private let logger: Logger
@@ -141,6 +142,15 @@ final class ConnectionHandler: ChannelInboundHandler {
 
   func removeEventSink(_ id: UInt64) { eventSinks[id] = nil }
 
+  // MARK: Services
+
+  func addService(_ name: String, _ sink: AsyncStream<Message>.Continuation) {
+    if failure != nil { return sink.finish() }
+    services.updateValue(sink, forKey: name)?.finish()
+  }
+
+  func removeService(_ name: String) { services.removeValue(forKey: name)?.finish() }
+
   // MARK: Channel
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -168,16 +178,19 @@ final class ConnectionHandler: ChannelInboundHandler {
     case .event(let message):
       let topic = message.topic ?? ""
       for (prefix, sink) in eventSinks.values where topic.hasPrefix(prefix) { sink.yield(message) }
-    case .request(let message): refuse(message)
+    case .request(let message): serve(message)
     case .ignore(let reason):
       if let reason { logger.debug("ignored", metadata: ["peer": "\(peer)", "reason": "\(reason)"]) }
     }
   }
 
-  /// This client registers no service, so no request can be for it.
-  private func refuse(_ request: Message) {
+  private func serve(_ request: Message) {
+    let taken = services[String(request.service ?? "")]?.yield(request)
+    if case .enqueued = taken { return }
+    var errnum = Errnum.notImplemented
+    if case .dropped = taken { errnum = .again }
     guard !request.options.contains(.noResponse) else { return }
-    send(.response(to: request, errnum: Errnum.notImplemented.rawValue))
+    send(.response(to: request, errnum: errnum.rawValue))
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -209,6 +222,8 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
     for (_, sink) in eventSinks.values { sink.finish() }
     eventSinks.removeAll()
+    for sink in services.values { sink.finish() }
+    services.removeAll()
     for waiter in closeWaiters { waiter.resume() }
     closeWaiters.removeAll()
     (context ?? self.context)?.close(promise: nil)

@@ -101,6 +101,15 @@ public actor FluxConnection {
   /// Whether it is open.
   public var isActive: Bool { handler.isActive }
 
+  // MARK: Services of this side
+
+  func addService(_ name: String, _ sink: AsyncStream<Message>.Continuation) { handler.addService(name, sink) }
+
+  func removeService(_ name: String) { handler.removeService(name) }
+
+  /// Sends a message as it is.
+  func post(_ message: Message) { handler.send(message) }
+
   // MARK: RPC
 
   /// Asks `topic` and returns the JSON object of its response; an empty object when the response has none.

@@ -155,6 +155,11 @@ extension Jobspec {
     json.set(path: path, to: value)
   }
 
+  /// Removes an attribute below `attributes.system`, such as `queue`. Nothing happens if it is not there.
+  public mutating func remove(system name: String) {
+    json["attributes"]?["system"]?[name] = nil
+  }
+
   /// Removes all that the job waits for.
   public mutating func removeDependencies() {
     json["attributes"]?["system"]?["dependencies"] = nil

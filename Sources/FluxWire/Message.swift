@@ -108,6 +108,9 @@ extension Message {
     return ByteBuffer(bytes: bytes)
   }
 
+  /// The bytes of a text payload, such as an error's words: the text and its NUL terminator.
+  public static func payload(text: String) -> ByteBuffer { ByteBuffer(bytes: Array(text.utf8) + [0]) }
+
   /// The payload as a JSON object.
   ///
   /// - Returns: nil when the message has no payload.

@@ -41,6 +41,8 @@ public struct Errnum: Hashable, Sendable, CustomStringConvertible {
   public static let noEntry = Errnum(2)
   /// ECHILD.
   public static let noChild = Errnum(10)
+  /// EAGAIN.
+  public static let again = Errnum(11)
   /// EBUSY.
   public static let busy = Errnum(16)
   /// EEXIST.

@@ -7,10 +7,17 @@ public import FluxJob
 ///
 /// Every method throws ``Delegation/TargetFailure`` when the cluster could not be asked.
 public protocol ClusterTarget: Sendable {
-  /// Submits a job.
+  /// Submits a job, held: it does not start before its urgency is set.
   ///
   /// - Returns: what became of it. Only `.unanswered` leaves open whether the cluster has it.
-  func submit(_ jobspec: Jobspec, urgency: Int) async -> SubmissionOutcome
+  func submit(_ jobspec: Jobspec) async -> SubmissionOutcome
+
+  /// Tells the cluster what the owner of a job wants of it. What the cluster refuses is refused in silence: a job that has ended takes
+  /// no signals, and one that runs no urgency.
+  ///
+  /// - Returns: the cluster's words, when it has refused.
+  @discardableResult
+  func control(_ id: JobID, _ control: DelegatedJob.Control) async throws(TargetFailure) -> String?
 
   /// Looks for a job with a mark.
   ///

@@ -6,6 +6,11 @@ import FluxWire
 
 /// What the policies ask a target.
 extension FluxTarget {
+  /// Whether it has a queue of that name, by its configuration now.
+  public func hasQueue(_ name: String) async throws -> Bool {
+    try await connection.rpc("config.get", timeout: Self.patience)["queues"]?[name] != nil
+  }
+
   /// How long a target may take to answer a policy's question.
   private static let patience = Duration.seconds(10)
 

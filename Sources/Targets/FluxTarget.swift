@@ -13,12 +13,15 @@ public struct FluxTarget: ClusterTarget {
 
   /// Its connection.
   public let connection: FluxConnection
+  /// What happens to its jobs.
+  public let journal: TargetJournal
   private let userID: UInt32
   private let finder: MarkFinder
 
   /// A target on an open connection, for jobs of a user of that machine.
-  init(_ connection: FluxConnection, userID: UInt32) {
+  init(_ connection: FluxConnection, userID: UInt32, journal: TargetJournal) {
     self.connection = connection
+    self.journal = journal
     self.userID = userID
     finder = MarkFinder(connection, userID: userID)
   }
@@ -26,16 +29,17 @@ public struct FluxTarget: ClusterTarget {
   /// Makes sure that a live Flux instance is at the other end, before anything is sent to it, and asks who its owner is: user ids
   /// may differ from one machine to the next.
   ///
+  /// - Parameter journal: what happens to its jobs; somebody has to run it.
   /// - Throws: ``Delegation/TargetFailure``.
-  public static func probe(_ connection: FluxConnection, within limit: Duration) async throws(TargetFailure)
-    -> FluxTarget
-  {
+  public static func probe(
+    _ connection: FluxConnection, journal: TargetJournal, within limit: Duration
+  ) async throws(TargetFailure) -> FluxTarget {
     do {
       let answer = try await connection.rpc("attr.get", ["name": "security.owner"], timeout: limit)
       guard let owner = answer["value"]?.stringValue.flatMap({ UInt32($0) }) else {
         throw ConnectionError(.notFlux, "\(connection.peer): does not say who its owner is")
       }
-      return FluxTarget(connection, userID: owner)
+      return FluxTarget(connection, userID: owner, journal: journal)
     } catch { throw failure(error, connection.peer) }
   }
 
@@ -51,10 +55,10 @@ public struct FluxTarget: ClusterTarget {
     }
   }
 
-  /// `job-ingest.submit`.
-  public func submit(_ jobspec: Jobspec, urgency: Int) async -> SubmissionOutcome {
+  /// `job-ingest.submit` with urgency 0.
+  public func submit(_ jobspec: Jobspec) async -> SubmissionOutcome {
     let signed = SignedJobspec(userID: userID, jobspec: jobspec.json.text)
-    let request: JSON = ["J": .string(signed.text), "urgency": .int(Int64(urgency)), "flags": 0]
+    let request: JSON = ["J": .string(signed.text), "urgency": 0, "flags": 0]
     do {
       let answer = try await connection.rpc("job-ingest.submit", request)
       guard let id = JobID(answer["id"]) else {
@@ -71,6 +75,22 @@ public struct FluxTarget: ClusterTarget {
   /// Searches the jobs of this user that are not older than the job itself, less an hour for clocks that differ.
   public func find(_ mark: Mark) async throws(TargetFailure) -> JobID? {
     do { return try await finder.find(mark) } catch { throw Self.failure(error, connection.peer) }
+  }
+
+  /// `job-manager.urgency`, `update` and `kill`.
+  public func control(_ id: JobID, _ control: DelegatedJob.Control) async throws(TargetFailure) -> String? {
+    let (topic, request): (String, JSON) =
+      switch control {
+      case .urgency(let urgency): ("job-manager.urgency", ["id": id.json, "urgency": .int(Int64(urgency))])
+      case .update(let updates): ("job-manager.update", ["id": id.json, "updates": .object(updates)])
+      case .signal(let number): ("job-manager.kill", ["id": id.json, "signum": .int(Int64(number))])
+      }
+    do {
+      try await connection.rpc(topic, request)
+      return nil
+    } catch let error as RPCError {
+      return "\(connection.peer): \(topic) of job \(id): \(error)"
+    } catch { throw Self.failure(error, connection.peer) }
   }
 
   /// `job-manager.raise` with type `cancel`.

@@ -37,7 +37,7 @@ import Testing
     var job = new()
     #expect(job.handle(.discovered(isNew: true)) == [])
     #expect(job.handle(.origin(Self.held)) == [])
-    #expect(job.handle(.origin(Self.validate)) == [.read])
+    #expect(job.handle(.origin(Self.validate)) == [.read(nil)])
     _ = job.handle(.read(try Self.record([Self.submit, Self.held, Self.validate])))
     #expect(job.state == .submitting)
     return job
@@ -48,19 +48,21 @@ import Testing
     _ = job.handle(.discovered(isNew: true))
     _ = job.handle(.origin(Self.validate))
     let actions = job.handle(.read(try Self.record([Self.submit, Self.held, Self.validate])))
-    guard case .submit(let uri, let jobspec, let urgency) = try #require(actions.first) else {
+    guard case .submit(let uri, let jobspec) = try #require(actions.first) else {
       Issue.record("\(actions)")
       return
     }
     #expect(uri.description == Self.target)
-    #expect(urgency == 20)
     #expect(jobspec.dependencies.isEmpty, "dependencies and the request do not travel")
     #expect(jobspec.environment["A"] == "b", "the environment does")
     #expect(
       Mark(jobspec: jobspec.json) == Mark(origin: "host:local:///a", id: JobID(rawValue: 7), submitted: 1, attempt: 1))
     #expect(job.handle(.accepted(Self.remote)) == [.post(name: "delegated", context: ["jobid": 99])])
+    // Only what is on record may run: it was submitted held.
+    let released = job.handle(.written)
+    #expect(released == [.control(FluxURI(local: "/b"), Self.remote, .urgency(20))])
     #expect(
-      job.handle(.written) == [
+      job.handle(.controlled) == [
         .raise(
           type: "DelegationSuccess", severity: 0,
           note: "\(Self.target) has accepted the job as \(Self.remote)")
@@ -75,13 +77,13 @@ import Testing
     _ = job.handle(.origin(Self.entry("dependency-add", ["description": "afterok=f1"])))
     #expect(job.handle(.origin(Self.validate)) == [])
     #expect(job.state == .waiting)
-    #expect(job.handle(.origin(Self.entry("dependency-remove", ["description": "afterok=f1"]))) == [.read])
+    #expect(job.handle(.origin(Self.entry("dependency-remove", ["description": "afterok=f1"]))) == [.read(nil)])
   }
 
   /// A removal that overtakes the record which still shows the dependency must not be lost.
   @Test func anEventMayOvertakeTheRecord() throws {
     var job = new()
-    #expect(job.handle(.discovered(isNew: false)) == [.read])
+    #expect(job.handle(.discovered(isNew: false)) == [.read(nil)])
     _ = job.handle(.origin(Self.entry("dependency-remove", ["description": "afterok=f1"])))
     let added = Self.entry("dependency-add", ["description": "afterok=f1"])
     let actions = job.handle(.read(try Self.record([Self.submit, added, Self.validate])))
@@ -103,7 +105,7 @@ import Testing
 
   @Test func aJobOfAnEarlierAgentIsLookedForFirst() throws {
     var job = new()
-    #expect(job.handle(.discovered(isNew: false)) == [.read])
+    #expect(job.handle(.discovered(isNew: false)) == [.read(nil)])
     let actions = job.handle(.read(try Self.record([Self.submit, Self.held, Self.validate])))
     guard case .look = actions.first else {
       Issue.record("\(actions)")
@@ -120,13 +122,29 @@ import Testing
     #expect(job.state == .submitting)
   }
 
-  @Test func aRecordedDelegationIsOnlyConcluded() throws {
+  /// Whether an earlier agent has released it is not on record: doing it twice does no harm.
+  @Test func aRecordedDelegationIsReleasedAndConcluded() throws {
     var job = new()
     _ = job.handle(.discovered(isNew: false))
     let delegated = Self.entry("delegated", ["jobid": 99])
     let actions = job.handle(.read(try Self.record([Self.submit, Self.held, Self.validate, delegated])))
-    guard case .raise("DelegationSuccess", 0, _) = actions.first else {
-      Issue.record("\(actions)")
+    #expect(actions == [.control(FluxURI(local: "/b"), Self.remote, .urgency(20))])
+    guard case .raise("DelegationSuccess", 0, _) = job.handle(.controlled).first else {
+      Issue.record("\(job.state)")
+      return
+    }
+  }
+
+  /// Cancelled while its copy is being released: the copy goes.
+  @Test func cancelledWhileItIsReleased() throws {
+    var job = try submitting()
+    _ = job.handle(.accepted(Self.remote))
+    _ = job.handle(.written)
+    #expect(job.handle(.origin(Self.cancel)) == [])
+    #expect(job.handle(.gone) == [])
+    guard case .cancel(_, Self.remote, _) = job.handle(.uncontrolled(TargetFailure("down", isTransient: true))).first
+    else {
+      Issue.record("\(job.state)")
       return
     }
   }
@@ -238,10 +256,10 @@ import Testing
     var job = new()
     _ = job.handle(.discovered(isNew: false))
     #expect(job.handle(.unreadable("busy", isGone: false)) == [.pause(1)])
-    #expect(job.handle(.timer) == [.read])
+    #expect(job.handle(.timer) == [.read(nil)])
     // Named by the plugin, and not on record yet: an agent that attaches at that moment must not drop it.
     #expect(job.handle(.unreadable("unknown job id", isGone: true)) == [.pause(2)])
-    #expect(job.handle(.timer) == [.read])
+    #expect(job.handle(.timer) == [.read(nil)])
     #expect(job.handle(.gone) == [.forget])
   }
 }

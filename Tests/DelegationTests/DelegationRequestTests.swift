@@ -69,7 +69,7 @@ import Testing
       ("x", "is no array"), ([1], "target 0 of the configuration is neither"), ([["label": "b"]], "target 0"),
       (["local:///a", ["uri": "foo:///x"]], "target 1 of the configuration: 'foo:///x'"),
       ([["uri": "local:///a", "label": "random"]], "label"),
-      ([["uri": "local:///a", "bank": "x"]], "unknown key 'bank'"),
+      ([["uri": "local:///a", "colour": "x"]], "unknown key 'colour'"),
       ([["uri": "local:///a", "label": "b"], ["uri": "local:///c", "label": "b"]], "as another one has"),
     ]
     for (value, words) in bad {

@@ -7,53 +7,69 @@ import Testing
 
 /// A mirrored job, driven by hand: from the choice to the end.
 @Suite struct MirrorTests {
-  private static let remote = JobID(rawValue: 99)
-  private static let target = Target(uri: FluxURI(local: "/b"), label: "b")
-  private static let resources = ResourceSet(
+  static let remote = JobID(rawValue: 99)
+  static let target = Target(uri: FluxURI(local: "/b"), label: "b")
+  static let resources = ResourceSet(
     ranks: [ResourceSet.Rank(rank: 0, host: "b0", cores: [0], gpus: [])], startTime: 0, expiration: 0, properties: [:])
 
-  private static func entry(_ name: String, _ context: JSONObject? = nil) -> EventlogEntry {
+  static func entry(_ name: String, _ context: JSONObject? = nil) -> EventlogEntry {
     EventlogEntry(timestamp: 1, name: name, context: context)
   }
 
-  private static let submitted = [
+  static let submitted = [
     entry("submit", ["userid": 0, "urgency": 16, "flags": 0, "version": 1]), entry("validate"),
   ]
-  private static let selected = entry("delegate::select", ["attempt": 1, "uri": "local:///b", "label": "b"])
-  private static let accepted = entry(
+  static let selected = entry("delegate::select", ["attempt": 1, "uri": "local:///b", "label": "b"])
+  static let accepted = entry(
     "delegate::submit", ["jobid": 99, "label": "b", "uri": "local:///b", "attempt": 1])
 
-  private static func record(_ events: [EventlogEntry]) throws -> JobRecord {
+  static func record(_ events: [EventlogEntry], delegate: String = #""b""#) throws -> JobRecord {
     let jobspec = try Jobspec(
       parsing: """
         {"version":1,"resources":[{"type":"slot","count":1,"label":"task","with":[{"type":"core","count":1}]}],
         "tasks":[{"command":["true"],"slot":"task","count":{"per_slot":1}}],
-        "attributes":{"system":{"duration":0,"delegate":"b"}}}
+        "attributes":{"system":{"duration":0,"delegate":\(delegate)}}}
         """)
     return JobRecord(id: JobID(rawValue: 7), userID: 0, urgency: 16, jobspec: jobspec, eventlog: events)
   }
 
-  private func new() -> DelegatedJob { DelegatedJob(id: JobID(rawValue: 7), origin: "a") }
+  static func new() -> DelegatedJob { DelegatedJob(id: JobID(rawValue: 7), origin: "a") }
+
+  static let alloc = entry("alloc", ["bypass": true])
+  static let start = entry("start")
 
   /// A machine whose remote job is followed.
-  private func mirroring() throws -> DelegatedJob {
+  static func mirroring(_ done: [EventlogEntry] = []) throws -> DelegatedJob {
     var job = new()
     _ = job.handle(.discovered(isNew: false))
-    let actions = job.handle(.read(try Self.record(Self.submitted + [Self.selected, Self.accepted])))
-    #expect(actions == [.follow(Self.target.uri, Self.remote)])
+    let actions = job.handle(.read(try record(submitted + [selected, accepted] + done)))
+    #expect(actions == [.follow(target.uri, remote)])
+    #expect(job.handle(.following) == [])
+    return job
+  }
+
+  /// A machine whose two jobs run.
+  static func running() throws -> DelegatedJob {
+    var job = try mirroring()
+    _ = job.handle(.remote([.urgency(0), .urgency(16), .started(at: 5, resources)]))
+    _ = job.handle(.written)
+    _ = job.handle(.origin(alloc))
+    #expect(job.handle(.written) == [.copy(target.uri, remote, .new)])
     return job
   }
 
   @Test func theChoiceIsWrittenBeforeAnythingIsSent() throws {
-    var job = new()
-    _ = job.handle(.discovered(isNew: true))
-    #expect(job.handle(.origin(Self.entry("validate"))) == [.read])
-    #expect(job.handle(.read(try Self.record(Self.submitted))) == [.choose(.label("b"))])
+    var job = Self.new()
+    let submission = Submission(userID: 0, urgency: 16, time: 1)
+    _ = job.handle(.discovered(isNew: true, submission))
+    #expect(job.handle(.origin(Self.entry("validate"))) == [.read(submission)])
+    let choice = job.handle(.read(try Self.record([])))
+    #expect(choice == [.choose(DelegationRequest(selection: .label("b"), mode: .mirror), excluding: [])])
     #expect(
       job.handle(.chosen(Self.target)) == [
         .post(name: "delegate::select", context: ["attempt": 1, "uri": "local:///b", "label": "b"])
       ])
-    guard case .submit(_, let jobspec, _) = job.handle(.written).first else {
+    guard case .submit(_, let jobspec) = job.handle(.written).first else {
       Issue.record("not submitted: \(job.state)")
       return
     }
@@ -63,39 +79,46 @@ import Testing
         .post(
           name: "delegate::submit", context: ["jobid": 99, "label": "b", "uri": "local:///b", "attempt": 1])
       ])
-    #expect(job.handle(.written) == [.follow(Self.target.uri, Self.remote)])
+    #expect(
+      job.handle(.written) == [
+        .annotate(["delegate": ["target": "b", "jobid": .string(Self.remote.encoded(.f58))]]),
+        .follow(Self.target.uri, Self.remote),
+      ])
+    // It was submitted held, and is released now that its id is on record.
+    #expect(job.handle(.following) == [])
+    #expect(job.handle(.remote([.urgency(0)])) == [.control(Self.target.uri, Self.remote, .urgency(16))])
+    #expect(job.handle(.controlled) == [])
+    #expect(job.handle(.remote([.urgency(16)])) == [])
   }
 
   @Test func aChoiceOfAnEarlierAgentIsKept() throws {
-    var job = new()
+    var job = Self.new()
     _ = job.handle(.discovered(isNew: false))
     guard case .look(let uri, _) = job.handle(.read(try Self.record(Self.submitted + [Self.selected]))).first else {
-      Issue.record("\(job.state)")
+      Issue.record("not looked for: \(job.state)")
       return
     }
     #expect(uri == Self.target.uri)
   }
 
-  @Test func startsRunsAndEndsAsThere() throws {
-    var job = try mirroring()
+  /// Start, output, end, in their order, whatever comes from the target in between.
+  @Test func stepByStep() throws {
+    var job = try Self.mirroring()
     #expect(
-      job.handle(.remote(.started(at: 5, Self.resources))) == [
-        .post(name: "delegate::start", context: ["timestamp": 5.0])
-      ])
-    // The end may come while the start is still being told at home: nothing is left out.
-    #expect(job.handle(.remote(.finished(WaitStatus(exit: 3)))) == [])
-    #expect(job.handle(.written) == [.allocate(Self.resources)])
-    #expect(job.handle(.remote(.over)) == [])
-    #expect(job.handle(.written) == [.start])
-    #expect(job.handle(.written) == [.finish(WaitStatus(exit: 3))])
+      job.handle(.remote([.started(at: 5, Self.resources)])) == [.allocate(Self.resources, started: 5)])
+    #expect(job.handle(.remote([.finished(at: 6, WaitStatus(exit: 3)), .over])) == [])
+    // That the request was answered is not enough: job-exec hears of the job with the event.
+    #expect(job.handle(.written) == [])
+    #expect(job.handle(.origin(Self.alloc)) == [.start])
+    #expect(job.handle(.written) == [.copy(Self.target.uri, Self.remote, .long)])
+    #expect(job.handle(.origin(Self.start)) == [])
+    #expect(job.handle(.copied) == [.finish(WaitStatus(exit: 3))])
     #expect(job.handle(.written) == [.forget])
   }
 
-  @Test func anExceptionComesBeforeTheEnd() throws {
-    var job = try mirroring()
-    _ = job.handle(.remote(.started(at: 5, Self.resources)))
-    for _ in 0..<3 { _ = job.handle(.written) }
-    let raised = job.handle(.remote(.exception(type: "timeout", note: "expired")))
+  @Test func itsOwnExceptionComesBeforeItsEnd() throws {
+    var job = try Self.running()
+    let raised = job.handle(.remote([.exception(type: "timeout", note: "expired")]))
     #expect(
       raised == [
         .post(name: "exception", context: ["type": "timeout", "severity": 0, "note": "b: expired"])
@@ -103,21 +126,65 @@ import Testing
     // Its own exception, seen in the origin's eventlog, is not taken for the owner's cancellation.
     #expect(job.handle(.origin(Self.entry("exception", ["type": "timeout", "severity": 0]))) == [])
     _ = job.handle(.written)
-    #expect(job.handle(.remote(.finished(WaitStatus(signal: 14)))) == [.finish(WaitStatus(signal: 14))])
+    _ = job.handle(.copied)
+    #expect(
+      job.handle(.remote([.finished(at: 6, WaitStatus(signal: 14))])) == [.finish(WaitStatus(signal: 14))])
   }
 
-  @Test func aJobThatNeverRanThere() throws {
-    var job = try mirroring()
-    guard case .post("exception", _) = job.handle(.remote(.exception(type: "alloc", note: "too big"))).first else {
+  /// What the owner cannot have meant is explained: before the end when the job never ran, for afterwards nothing can be said.
+  @Test func anEndThatIsNotItsOwnDoing() throws {
+    var job = try Self.mirroring()
+    let explained = job.handle(.remote([.exception(type: "alloc", note: "too big"), .over]))
+    guard case .post("exception", let context) = explained.first else {
+      Issue.record("\(explained)")
+      return
+    }
+    #expect(context["type"] == "DelegationFailure" && context["severity"] == 1)
+    #expect(
+      context["note"]?.stringValue?.contains("b: the job's end there is not its own doing: alloc: too big") == true)
+    #expect(
+      job.handle(.written) == [
+        .post(name: "exception", context: ["type": "alloc", "severity": 0, "note": "b: too big"])
+      ])
+    #expect(job.handle(.written) == [.forget])
+  }
+
+  /// A command that is not there is the job's own doing; a shell that was lost is not.
+  @Test(arguments: [(WaitStatus(exit: 127), false), (WaitStatus(signal: 9), true)])
+  func exceptionsOfTheExecution(_ status: WaitStatus, _ isExplained: Bool) throws {
+    var job = try Self.running()
+    guard case .post("exception", let context) = job.handle(.remote([.exception(type: "exec", note: "x")])).first else {
       Issue.record("\(job.state)")
       return
     }
-    _ = job.handle(.remote(.over))
+    #expect(context["type"] == "exec")
+    _ = job.handle(.written)
+    _ = job.handle(.copied)
+    let next = job.handle(.remote([.finished(at: 6, status)]))
+    if isExplained {
+      guard case .post("exception", let context) = next.first else {
+        Issue.record("\(next)")
+        return
+      }
+      #expect(context["type"] == "DelegationFailure")
+      #expect(job.handle(.written) == [.finish(status)])
+    } else {
+      #expect(next == [.finish(status)])
+    }
+  }
+
+  /// A remote job that was lost in the middle of its run has no wait status: its origin job does not run for ever.
+  @Test func overWithoutAnEnd() throws {
+    var job = try Self.running()
+    _ = job.handle(.copied)
+    _ = job.handle(.remote([.exception(type: "scheduler-restart", note: "x"), .over]))
+    _ = job.handle(.written)
+    #expect(job.handle(.written) == [.finish(WaitStatus(signal: 9))])
     #expect(job.handle(.written) == [.forget])
   }
 
   @Test func theOwnerCancels() throws {
-    var job = try mirroring()
+    var job = try Self.mirroring()
     let cancel = Self.entry("exception", ["type": "cancel", "severity": 0, "note": ""])
     guard case .cancel(_, Self.remote, _) = job.handle(.origin(cancel)).first else {
       Issue.record("\(job.state)")
@@ -127,7 +194,7 @@ import Testing
   }
 
   @Test func aLostTargetIsFollowedAgain() throws {
-    var job = try mirroring()
+    var job = try Self.mirroring()
     #expect(job.handle(.lost(TargetFailure("down", isTransient: true))) == [.pause(1)])
     #expect(job.reason == "down")
     #expect(job.handle(.timer) == [.follow(Self.target.uri, Self.remote)])
@@ -135,30 +202,45 @@ import Testing
 
   /// The target is lost while a step is being written: the step counts, and is not done again.
   @Test func lostDuringAStep() throws {
-    var job = try mirroring()
-    _ = job.handle(.remote(.started(at: 5, Self.resources)))
+    var job = try Self.mirroring()
+    _ = job.handle(.remote([.started(at: 5, Self.resources)]))
     #expect(job.handle(.lost(TargetFailure("down", isTransient: true))) == [.pause(1)])
     #expect(job.handle(.written) == [])
+    #expect(job.handle(.origin(Self.alloc)) == [])
     #expect(job.handle(.timer) == [.follow(Self.target.uri, Self.remote)])
-    #expect(job.handle(.remote(.started(at: 5, Self.resources))) == [.allocate(Self.resources)])
+    #expect(job.handle(.following) == [.start])
+  }
+
+  /// The target is lost in the middle of the output: nobody copies twice, and what was copied is counted.
+  @Test func outputIsResumed() throws {
+    var job = try Self.running()
+    #expect(job.handle(.lost(TargetFailure("down", isTransient: true))) == [.pause(1)])
+    #expect(job.handle(.timer) == [.follow(Self.target.uri, Self.remote)])
+    #expect(job.handle(.following) == [], "the first copier has not given up yet")
+    #expect(job.handle(.copyLost(TargetFailure("down", isTransient: true))) == [.pause(1)])
+    _ = job.handle(.timer)
+    #expect(job.handle(.following) == [.copy(Self.target.uri, Self.remote, .rest)])
   }
 
   /// What an earlier agent has done at the origin is not done again.
   @Test func takenOverWhileItRuns() throws {
-    var job = new()
-    _ = job.handle(.discovered(isNew: false))
     let done = [
       Self.entry("delegate::start", ["timestamp": 5.0]), Self.entry("dependency-remove", ["description": "delegated"]),
-      Self.entry("depend"), Self.entry("alloc", ["bypass": true]), Self.entry("start"),
+      Self.entry("depend"), Self.alloc, Self.start,
     ]
-    _ = job.handle(.read(try Self.record(Self.submitted + [Self.selected, Self.accepted] + done)))
-    #expect(job.handle(.remote(.started(at: 5, Self.resources))) == [])
-    #expect(job.handle(.remote(.finished(WaitStatus(exit: 0)))) == [.finish(WaitStatus(exit: 0))])
+    var job = try Self.mirroring(done)
+    #expect(
+      job.handle(.remote([.urgency(0), .urgency(16), .started(at: 5, Self.resources)])) == [
+        .copy(Self.target.uri, Self.remote, .rest)
+      ])
+    _ = job.handle(.copied)
+    #expect(
+      job.handle(.remote([.finished(at: 6, WaitStatus(exit: 0))])) == [.finish(WaitStatus(exit: 0))])
   }
 
   /// The plugin is unloaded: the job goes on, and nothing of it is touched.
   @Test func forgottenWithoutAnException() throws {
-    var job = try mirroring()
+    var job = try Self.mirroring()
     #expect(job.handle(.gone) == [.forget])
   }
 }

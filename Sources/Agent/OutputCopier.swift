@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import Delegation
+import FluxConnection
+import FluxJob
+import FluxWire
+import Targets
+
+/// Copies the logs of a remote job into the origin job's own, to their end.
+///
+/// A job that is over within moments has its logs fetched in one piece. Those of another one are followed, entry by entry. What the origin
+/// job's log holds when the copying is done is whole. Entries that were copied before are counted in the origin's log, and left out.
+struct OutputCopier: Sendable {
+  let origin: FluxConnection
+  let pool: TargetPool
+  let log: OriginLog
+  let id: JobID
+  let userID: UInt32
+
+  /// How long a job may run before its logs are followed.
+  private static let patience = Duration.milliseconds(100)
+
+  private static let execLog = "guest.exec.eventlog"
+  private static let outputLog = "guest.output"
+
+  func copy(_ remote: JobID, at uri: FluxURI, _ output: DelegatedJob.Output) async -> DelegatedJob.Event {
+    do {
+      let target = try await pool.target(uri)
+      if output == .new, await target.journal.waitForEnd(of: remote, within: Self.patience) {
+        try await fetch(remote, target.connection)
+      } else {
+        try await follow(remote, target.connection, isNew: output != .rest)
+      }
+      return .copied
+    } catch { return .copyLost(FluxTarget.failure(error, uri.description)) }
+  }
+
+  // MARK: In one piece
+
+  private func fetch(_ remote: JobID, _ target: FluxConnection) async throws {
+    var logs: [String: String]
+    do { logs = try await lookUp([Self.execLog, Self.outputLog], remote, target) } catch let error as RPCError
+      where error.errnum == Errnum.noEntry.rawValue
+    {
+      // A job whose shell never came up has no output.
+      logs = (try? await lookUp([Self.execLog], remote, target)) ?? [:]
+    }
+    let entries = try Eventlog(parsing: logs[Self.execLog] ?? "").entries.compactMap { adapt($0) }
+    try await append([
+      ("exec.eventlog", entries.map(\.line).joined()), ("output", logs[Self.outputLog] ?? ""),
+    ])
+  }
+
+  private func lookUp(_ keys: [String], _ id: JobID, _ instance: FluxConnection) async throws -> [String: String] {
+    let request: JSON = ["id": id.json, "keys": .array(keys.map { .string($0) }), "flags": 0]
+    let answer = try await instance.rpc("job-info.lookup", request)
+    return Dictionary(uniqueKeysWithValues: keys.map { ($0, answer[$0]?.stringValue ?? "") })
+  }
+
+  // MARK: Followed
+
+  /// The logs are watched as `flux job attach` does: the execution log from the job's start, the output from `shell.init`, and never with
+  /// WAITCREATE. A watch that waits for a log to come into being makes the broker of flux-core 0.88 abort when the job ends at that
+  /// moment (kvs-watch.c: watcher_respond, assertion on the namespace's commit).
+  private func follow(_ remote: JobID, _ target: FluxConnection, isNew: Bool) async throws {
+    let (shells, shell) = AsyncStream<ShellService.Shell>.makeStream()
+    // Whoever attaches expects output and the shell's service to be there at `shell.init`: it is passed on last.
+    let (opening, isOpen) = AsyncStream<Never>.makeStream()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        defer { isOpen.finish() }
+        for await found in shells {
+          try await self.serve(found, remote, target, isNew: isNew) { isOpen.finish() }
+        }
+      }
+      group.addTask {
+        defer { shell.finish() }
+        try await self.passOn(Self.execLog, as: "exec.eventlog", remote, target, isNew: isNew) { entry in
+          if let found = ShellService.Shell(entry) {
+            shell.yield(found)
+            for await _ in opening {}
+          }
+          return self.adapt(entry)
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  /// Copies the output, and stands for the shell meanwhile.
+  private func serve(
+    _ shell: ShellService.Shell, _ remote: JobID, _ target: FluxConnection, isNew: Bool,
+    opened: @escaping @Sendable () -> Void
+  ) async throws {
+    let service = ShellService(origin: origin, target: target, name: serviceName, log: log)
+    let requests = await service.open()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { if let requests { await service.run(requests, shell) } }
+      try await passOn(Self.outputLog, as: "output", remote, target, isNew: isNew, written: opened) { $0 }
+      group.cancelAll()
+    }
+  }
+
+  /// Copies one log.
+  ///
+  /// - Parameters:
+  ///   - written: is told whenever something has been written.
+  ///   - adapt: is asked about every entry, also about those that were copied before; what it makes of an entry is copied.
+  private func passOn(
+    _ path: String, as key: String, _ remote: JobID, _ target: FluxConnection, isNew: Bool,
+    written: @escaping @Sendable () -> Void = {},
+    _ adapt: @escaping @Sendable (EventlogEntry) async -> EventlogEntry?
+  ) async throws {
+    let known = isNew ? 0 : try await count(path)
+    if known > 0 { written() }
+    let buffer = LineBuffer()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        do {
+          while let lines = await buffer.take() {
+            try await self.append([(key, lines)])
+            written()
+          }
+        } catch {
+          // The reader must not wait for a writer that has gone.
+          await buffer.end()
+          throw error
+        }
+      }
+      group.addTask {
+        do {
+          try await self.read(path, skipping: known, remote, target, into: buffer, adapt)
+        } catch {
+          await buffer.end()
+          throw error
+        }
+        await buffer.end()
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  private func read(
+    _ path: String, skipping known: Int, _ remote: JobID, _ target: FluxConnection, into buffer: LineBuffer,
+    _ adapt: @Sendable (EventlogEntry) async -> EventlogEntry?
+  ) async throws {
+    var left = known
+    let request: JSON = ["id": remote.json, "path": .string(path), "flags": 0]
+    let watch = await target.stream("job-info.eventlog-watch", request, cancelTopic: "job-info.eventlog-watch-cancel")
+    do {
+      for try await response in watch {
+        guard let line = try response.json()?["event"]?.stringValue else { continue }
+        guard let adapted = await adapt(try EventlogEntry(parsing: line)) else { continue }
+        if left > 0 { left -= 1 } else { await buffer.add(adapted.line) }
+      }
+    } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
+      // A job that never ran, or wrote nothing, has no such log.
+    }
+  }
+
+  /// How many entries of the remote log the origin has. The origin's own entries of the execution log are not counted.
+  private func count(_ path: String) async throws -> Int {
+    do {
+      let text = try await lookUp([path], id, origin)[path] ?? ""
+      let entries = try Eventlog(parsing: text).entries
+      return path == Self.outputLog ? entries.count : entries.filter { $0.name.hasPrefix("shell.") }.count
+    } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
+      return 0
+    }
+  }
+
+  // MARK: At the origin
+
+  /// The name of the service that Flux's own clients send standard input to: the shell's at home (flux-core `shell/svc.c`).
+  private var serviceName: String { "\(userID)-shell-\(id.encoded(.f58plain))" }
+
+  /// Only the shell's entries are passed on: the origin's execution writes its own `init`, `starting` and `complete`. Whoever attaches
+  /// finds the shell at the origin, where the agent stands for it.
+  private func adapt(_ entry: EventlogEntry) -> EventlogEntry? {
+    guard entry.name.hasPrefix("shell.") else { return nil }
+    guard entry.name == "shell.init", var context = entry.context else { return entry }
+    context["service"] = .string(serviceName)
+    context["leader-rank"] = 0
+    return EventlogEntry(timestamp: entry.timestamp, name: entry.name, context: context)
+  }
+
+  /// How long the origin job's logs may take to come into being, after the remote job has written something.
+  private static let creationTime = Duration.seconds(60)
+
+  /// Appends to logs of the origin job, all in one transaction.
+  private func append(_ logs: [(key: String, text: String)]) async throws {
+    let operations = logs.filter { !$0.text.isEmpty }.map { key, text -> JSON in
+      let dirent: JSON = ["ver": 1, "type": "val", "data": .string(Base64.encode(text.utf8))]
+      return ["key": .string(key), "flags": 32, "dirent": dirent]
+    }
+    guard !operations.isEmpty else { return }
+    let request: JSON = ["namespace": .string("job-\(id.encoded(.dec))"), "flags": 0, "ops": .array(operations)]
+    let end = ContinuousClock.now + Self.creationTime
+    var pause = Duration.milliseconds(2)
+    while true {
+      do {
+        try await origin.rpc("kvs.commit", request)
+        return
+      } catch let error as RPCError where ContinuousClock.now < end && Self.mayCome.contains(error.errnum) {
+        try await Task.sleep(for: pause)
+        pause = min(pause * 2, .milliseconds(200))
+      }
+    }
+  }
+
+  /// ENOENT and ENOTSUP: there is no such namespace yet.
+  private static let mayCome: Set<UInt32> = [2, 95]
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+
+/// What happens to the remote job of a mirrored one, and what its owner wants of it.
+extension DelegatedJob {
+  mutating func follow(_ remote: JobID) -> [Action] {
+    guard let target else { return late("a remote job without a target") }
+    state = .mirroring(remote)
+    isFollowing = false
+    mirror.restart()
+    return [.follow(target.uri, remote)]
+  }
+
+  mutating func following() -> [Action] {
+    guard case .mirroring = state else { return [] }
+    isFollowing = true
+    tries = 0
+    return advance()
+  }
+
+  mutating func remote(_ events: [RemoteEvent]) -> [Action] {
+    for event in events {
+      mirror.note(remote: event)
+      switch event {
+      case .urgency(let urgency): control.note(remoteUrgency: urgency)
+      case .started: control.started()
+      default: break
+      }
+    }
+    guard case .mirroring(let remote) = state else { return [] }
+    if let words = mirror.allocationFailure, mayTryAnother, let target {
+      return [.unfollow(target.uri, remote)] + fail("\(target.name): \(words)")
+    }
+    let memos: [Action] = events.compactMap { event in
+      if case .memo(let memo) = event { .annotate(memo) } else { nil }
+    }
+    return memos + advance()
+  }
+
+  mutating func lost(_ failure: TargetFailure) -> [Action] {
+    isFollowing = false
+    switch state {
+    case .mirroring(let remote), .pausing(.mirror(let remote)): return pause(.follow(remote), failure.message)
+    default: return []
+    }
+  }
+
+  // MARK: Output
+
+  mutating func copied() -> [Action] {
+    mirror.copied()
+    guard case .mirroring = state else { return [] }
+    return advance()
+  }
+
+  mutating func copyLost(_ failure: TargetFailure) -> [Action] {
+    mirror.copyInterrupted()
+    // Without its output the job is not followed: both begin anew.
+    return lost(failure)
+  }
+
+  // MARK: Control
+
+  mutating func signalled(_ number: Int) -> [Action] {
+    guard control.add(signal: number) else {
+      return [
+        .complain(
+          "\(id): more than \(RemoteControl.maximumSignals) signals wait for its target; signal \(number) is dropped")
+      ]
+    }
+    guard case .mirroring = state else { return [] }
+    return advance()
+  }
+
+  mutating func controlled() -> [Action] {
+    switch state {
+    case .releasing(let remote): return wasCancelled ? cancelRemote(remote) : conclude(.success(remote))
+    case .mirroring:
+      control.answered()
+      return advance()
+    default:
+      control.answered()
+      return []
+    }
+  }
+
+  mutating func uncontrolled(_ failure: TargetFailure) -> [Action] {
+    switch state {
+    case .releasing(let remote): return wasCancelled ? cancelRemote(remote) : pause(.release(remote), failure.message)
+    default:
+      control.unanswered()
+      return lost(failure)
+    }
+  }
+
+  // MARK: Steps
+
+  /// Does the mirror's next step, when none is under way, and whatever can go on beside it.
+  mutating func advance() -> [Action] {
+    guard case .mirroring(let remote) = state, let target else { return [] }
+    var actions: [Action] = []
+    if let step = mirror.next(from: target.name) { actions.append(step) }
+    guard isFollowing else { return actions }
+    if let output = mirror.beginCopy() { actions.append(.copy(target.uri, remote, output)) }
+    if let request = control.next() { actions.append(.control(target.uri, remote, request)) }
+    return actions.isEmpty && mirror.isOver ? end() : actions
+  }
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+public import Delegation
+public import FluxConnection
+public import FluxJob
+import FluxWire
+
+/// What happens to the jobs of a target, from the one journal of its job manager (`job-manager.events-journal`).
+///
+/// One stream carries the events of all jobs, so that a job that waits costs nothing. What it says of a job that bears this origin's mark is
+/// kept until somebody follows the job: between its acceptance and its being followed nothing is missed.
+public actor TargetJournal {
+  /// Takes what has happened to a remote job.
+  public typealias Listener = @Sendable (DelegatedJob.Event) -> Void
+
+  /// The most jobs that are kept track of before somebody follows them; the oldest go first, and are looked up when they are followed.
+  public static let maximumUnclaimed = 20_000
+  /// How many look-ups of jobs that the journal says nothing of are under way at once.
+  private static let lookupWidth = 32
+
+  private struct Follow {
+    var listener: Listener
+    var resources: JSON?
+    var hasEnded = false
+    /// Ended with the remote job.
+    var waiting: [AsyncStream<Never>.Continuation] = []
+  }
+
+  private struct Unclaimed {
+    var events: [EventlogEntry] = []
+    var resources: JSON?
+  }
+
+  private let connection: FluxConnection
+  /// The `origin` of the marks whose jobs are kept.
+  private let origin: String
+  private var follows: [JobID: Follow] = [:]
+  private var unclaimed: [JobID: Unclaimed] = [:]
+  /// The ids in `unclaimed`, oldest first; may name jobs that were claimed since.
+  private var order: [JobID] = []
+  /// Whether all jobs that were active when the journal was opened are known.
+  public private(set) var isReady = false
+  private var failure: TargetFailure?
+  private var readyWaiters: [CheckedContinuation<Void, any Error>] = []
+  private let gate = Gate(lookupWidth)
+
+  /// A journal; ``run()`` opens it.
+  public init(_ connection: FluxConnection, origin: String) {
+    self.connection = connection
+    self.origin = origin
+  }
+
+  // MARK: The stream
+
+  /// Follows the target until its journal ends, and tells all listeners that it has.
+  public func run() async {
+    var allow = JSONObject()
+    for name in ["submit", "urgency", "alloc", "start", "memo", "exception", "finish", "clean"] { allow[name] = 1 }
+    do {
+      let stream = await connection.stream(
+        "job-manager.events-journal", ["full": false, "allow": .object(allow)],
+        cancelTopic: "job-manager.events-journal-cancel")
+      for try await response in stream {
+        if let told = try response.json() { take(told) }
+      }
+      stop(TargetFailure("\(connection.peer): its job manager has ended the journal", isTransient: true))
+    } catch { stop(FluxTarget.failure(error, connection.peer)) }
+  }
+
+  /// Returns when all jobs that are active at the target are known.
+  public func waitUntilReady() async throws {
+    if let failure { throw failure }
+    guard !isReady else { return }
+    try await withCheckedThrowingContinuation { readyWaiters.append($0) }
+  }
+
+  private func take(_ told: JSON) {
+    guard let number = told["id"]?.intValue else { return }
+    // The sentinel at the end of the backlog: FLUX_JOBID_ANY.
+    guard number != -1 else { return ready() }
+    let id = JobID(rawValue: UInt64(bitPattern: number))
+    let events = (told["events"]?.arrayValue ?? []).compactMap { try? EventlogEntry($0) }
+    if follows[id] != nil {
+      if let resources = told["R"] { follows[id]?.resources = resources }
+      return deliver(id, events)
+    }
+    if unclaimed[id] == nil {
+      guard let jobspec = told["jobspec"], Mark(jobspec: jobspec)?.origin == origin else { return }
+      keep(id)
+    }
+    unclaimed[id]?.events += events
+    if let resources = told["R"] { unclaimed[id]?.resources = resources }
+  }
+
+  private func ready() {
+    isReady = true
+    for waiter in readyWaiters { waiter.resume() }
+    readyWaiters = []
+  }
+
+  private func keep(_ id: JobID) {
+    unclaimed[id] = Unclaimed()
+    order.append(id)
+    guard order.count > 2 * Self.maximumUnclaimed else { return }
+    order = order.filter { unclaimed[$0] != nil }
+    for id in order.dropLast(Self.maximumUnclaimed) { unclaimed[id] = nil }
+    order = order.suffix(Self.maximumUnclaimed)
+  }
+
+  private func stop(_ failure: TargetFailure) {
+    self.failure = failure
+    for waiter in readyWaiters { waiter.resume(throwing: failure) }
+    readyWaiters = []
+    for follow in follows.values {
+      follow.listener(.lost(failure))
+      for waiting in follow.waiting { waiting.finish() }
+    }
+    follows = [:]
+    unclaimed = [:]
+  }
+
+  // MARK: Following
+
+  /// Tells a listener of all that has happened to a job, and of all that will, until the job is over.
+  public func follow(_ id: JobID, _ listener: @escaping Listener) async {
+    if let failure { return listener(.lost(failure)) }
+    for waiting in follows[id]?.waiting ?? [] { waiting.finish() }
+    follows[id] = Follow(listener: listener)
+    if let known = unclaimed.removeValue(forKey: id) {
+      follows[id]?.resources = known.resources
+      listener(.following)
+      return deliver(id, known.events)
+    }
+    await catchUp(id, listener)
+  }
+
+  /// Looks up what has happened to a job before it was followed.
+  private func catchUp(_ id: JobID, _ listener: @escaping Listener) async {
+    do {
+      let (events, resources) = try await gate.run { try await self.lookUp(id) }
+      guard follows[id] != nil else { return }
+      if let resources { follows[id]?.resources = resources }
+      listener(.following)
+      deliver(id, events)
+    } catch {
+      follows[id] = nil
+      if let error = error as? RPCError, error.errnum == Errnum.noEntry.rawValue {
+        return listener(
+          .lost(TargetFailure("\(connection.peer) does not know job \(id) any more", isTransient: true)))
+      }
+      listener(.lost(FluxTarget.failure(error, connection.peer)))
+    }
+  }
+
+  private func lookUp(_ id: JobID) async throws -> ([EventlogEntry], JSON?) {
+    let answer = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["eventlog"], "flags": 0])
+    let events = try Eventlog(parsing: answer["eventlog"]?.stringValue ?? "").entries
+    guard events.contains(where: { $0.name == "start" }) else { return (events, nil) }
+    let found = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["R"], "flags": 0])
+    return (events, try JSON(parsing: found["R"]?.stringValue ?? ""))
+  }
+
+  /// Whether nobody follows a job of this target.
+  public var isIdle: Bool { follows.isEmpty }
+
+  /// Tells nothing more of a job.
+  public func unfollow(_ id: JobID) {
+    for waiting in follows.removeValue(forKey: id)?.waiting ?? [] { waiting.finish() }
+  }
+
+  private func deliver(_ id: JobID, _ entries: [EventlogEntry]) {
+    guard let follow = follows[id] else { return }
+    let events = entries.compactMap { Self.event($0, follow.resources) }
+    if events.contains(where: \.isEnd) {
+      follows[id]?.hasEnded = true
+      for waiting in follow.waiting { waiting.finish() }
+      follows[id]?.waiting = []
+    }
+    if events.contains(.over) { follows[id] = nil }
+    if !events.isEmpty { follow.listener(.remote(events)) }
+  }
+
+  private static func event(_ entry: EventlogEntry, _ resources: JSON?) -> RemoteEvent? {
+    let context = entry.context
+    switch entry.name {
+    case "submit", "urgency": return context?["urgency"]?.intValue.map { .urgency(Int($0)) }
+    case "start":
+      guard let found = resources.flatMap({ try? ResourceSet($0) }) else { return nil }
+      return .started(at: entry.timestamp, found)
+    case "memo": return context.map { .memo($0) }
+    case "exception" where context?["severity"]?.intValue == 0:
+      return .exception(type: context?["type"]?.stringValue ?? "exec", note: context?["note"]?.stringValue ?? "")
+    case "finish":
+      let status = WaitStatus(rawValue: Int32(truncatingIfNeeded: context?["status"]?.intValue ?? 0))
+      return .finished(at: entry.timestamp, status)
+    case "clean": return .over
+    default: return nil
+    }
+  }
+
+  // MARK: The end of a job
+
+  /// Waits until a followed job's processes have ended, at most so long.
+  ///
+  /// - Returns: whether they have; true for a job that nobody follows, for it is over.
+  public func waitForEnd(of id: JobID, within limit: Duration) async -> Bool {
+    guard let follow = follows[id], !follow.hasEnded else { return failure == nil }
+    let (stream, continuation) = AsyncStream<Never>.makeStream()
+    follows[id]?.waiting.append(continuation)
+    return await withTaskGroup(of: Bool.self) { group in
+      group.addTask {
+        for await _ in stream {}
+        return true
+      }
+      group.addTask {
+        try? await Task.sleep(for: limit)
+        return false
+      }
+      defer { group.cancelAll() }
+      _ = await group.next()
+      return self.hasEnded(id)
+    }
+  }
+
+  private func hasEnded(_ id: JobID) -> Bool { failure == nil && (follows[id]?.hasEnded ?? true) }
+}
+
+extension RemoteEvent {
+  /// Whether no process of the job runs any more.
+  fileprivate var isEnd: Bool {
+    switch self {
+    case .finished, .over: true
+    default: false
+    }
+  }
+}
