@@ -60,12 +60,14 @@ public struct Agent: Sendable {
         configuration: configuration.connection, origin: name, probeTimeout: configuration.probeTimeout, log: log)
       let settings = Settings()
       let (inputs, sink) = AsyncStream<Input>.makeStream()
-      let worker = Worker(origin: origin, settings: settings, pool: pool, log: log, sink: sink)
+      let writer = KVSWriter(origin)
+      let worker = Worker(origin: origin, settings: settings, pool: pool, log: log, writer: writer, sink: sink)
       // Before the plugin names a job: no signal is missed.
       let kills = try await origin.events(prefix: "shell-")
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { await log.run() }
         group.addTask { await pool.run() }
+        group.addTask { await writer.run() }
         group.addTask { await Self.drive(inputs, worker, name: name, limits: configuration.limits, log: log) }
         group.addTask {
           await Self.pass(kills, sink)

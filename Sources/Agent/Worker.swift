@@ -16,6 +16,8 @@ struct Worker: Sendable {
   let settings: Settings
   let pool: TargetPool
   let log: OriginLog
+  /// Writes to the origin's KVS.
+  let writer: KVSWriter
   let sink: AsyncStream<Agent.Input>.Continuation
   /// How many records are read, and how many logs fetched, at once: a thousand jobs that are submitted together must not fill every
   /// queue on the way.
@@ -24,6 +26,9 @@ struct Worker: Sendable {
   func perform(_ action: DelegatedJob.Action, for id: JobID) async {
     if let event = await outcome(of: action, for: id) { sink.yield(.job(id, event)) }
   }
+
+  /// How long a job must last to be annotated.
+  private static let annotationDelay = Duration.milliseconds(200)
 
   private func outcome(of action: DelegatedJob.Action, for id: JobID) async -> DelegatedJob.Event? {
     switch action {
@@ -39,6 +44,8 @@ struct Worker: Sendable {
         .copy(remote, at: uri, output)
     case .control(let uri, let remote, let control): return await self.control(uri, remote, control)
     case .annotate(let memo):
+      // Most jobs are over before anybody has looked.
+      do { try await Task.sleep(for: Self.annotationDelay) } catch { return nil }
       await origin.notify("job-manager.memo", ["id": id.json, "volatile": true, "memo": .object(memo)])
       return nil
     case .allocate(let resources, let started): return await allocate(id, resources, started)
@@ -121,14 +128,10 @@ struct Worker: Sendable {
     // The time limit is the target's to enforce: two clocks would disagree about it.
     var resources = remote
     resources.expiration = 0
-    let content: JSON = [
-      "key": .string("\(id.encoded(.kvs)).R"), "flags": 0,
-      "dirent": ["ver": 1, "type": "val", "data": .string(Base64.encode(resources.json.text.utf8))],
-    ]
     var request: JSONObject = ["id": id.json, "R": resources.json]
     if let started { request["started"] = .double(started) }
     do {
-      try await origin.rpc("kvs.commit", ["namespace": "primary", "flags": 0, "ops": [content]])
+      try await writer.put("\(id.encoded(.kvs)).R", resources.json.text)
       try await origin.rpc("job-manager.delegate.allocate", .object(request))
       return .written
     } catch { return .unwritten("the job's start: \(error)") }

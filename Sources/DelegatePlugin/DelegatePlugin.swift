@@ -53,7 +53,7 @@ final class DelegatePlugin {
       ("job.validate", { _, _, args, data in from(data)?.validate(args) ?? -1 }),
       ("job.new", { _, _, args, data in from(data)?.new(args) ?? 0 }),
       ("job.state.sched", { _, _, args, data in from(data)?.sched(args) ?? 0 }),
-      ("job.event.*", { _, _, args, data in from(data)?.event(args) ?? 0 }),
+      ("job.event.*", { _, topic, args, data in from(data)?.event(topic, args) ?? 0 }),
       ("conf.update", { _, _, args, data in from(data)?.configure(args) ?? 0 }),
       ("plugin.query", { _, _, args, data in from(data)?.query(args) ?? 0 }),
     ]
@@ -173,9 +173,16 @@ final class DelegatePlugin {
     if !isUnloading { link.send(["type": "gone", "id": id.json]) }
   }
 
-  /// An event of a held job.
-  private func event(_ args: OpaquePointer?) -> CInt {
-    guard link.isAttached, let input = PluginArguments.input(args), let id = JobID(input["id"]),
+  /// The events that an agent has use for; it knows itself what it has written.
+  private static let passedOn: Set<String> = [
+    "validate", "dependency-add", "dependency-remove", "urgency", "jobspec-update", "exception", "alloc",
+  ]
+
+  /// An event of a held job. Its arguments hold the whole jobspec, so the topic alone decides whether they are looked at.
+  private func event(_ topic: UnsafePointer<CChar>?, _ args: OpaquePointer?) -> CInt {
+    guard link.isAttached, let topic else { return 0 }
+    let name = String(cString: topic).dropFirst("job.event.".utf8.count)
+    guard Self.passedOn.contains(String(name)), let input = PluginArguments.input(args), let id = JobID(input["id"]),
       let entry = input["entry"], jobs.contains(id.rawValue)
     else { return 0 }
     link.send(["type": "event", "id": id.json, "entry": entry])
