@@ -61,7 +61,7 @@ let package = Package(
     // Floor 3: the processes.
     .target(
       name: "Agent",
-      dependencies: ["FluxJob", "FluxConnection", "Delegation", "Targets", logging],
+      dependencies: nio + ["FluxJob", "FluxConnection", "Delegation", "Targets", logging],
       swiftSettings: strict),
     .target(name: "CJobtap"),
     .target(name: "CJobtapHost", dependencies: ["CJobtap"]),

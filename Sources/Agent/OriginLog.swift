@@ -43,6 +43,13 @@ struct OriginLog: Sendable {
     }
   }
 
+  /// Seconds since the epoch.
+  static var now: Double {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return Double(now.tv_sec) + Double(now.tv_nsec) / 1e9
+  }
+
   private static func time() -> String {
     var now = timespec()
     clock_gettime(CLOCK_REALTIME, &now)

@@ -16,6 +16,8 @@ struct OutputCopier: Sendable {
   let log: OriginLog
   let id: JobID
   let userID: UInt32
+  /// Where the owner wants it; nil: in the job's log.
+  let files: OutputFiles?
 
   /// How long a job may run before its logs are followed.
   private static let patience = Duration.milliseconds(100)
@@ -26,11 +28,14 @@ struct OutputCopier: Sendable {
   func copy(_ remote: JobID, at uri: FluxURI, _ output: DelegatedJob.Output) async -> DelegatedJob.Event {
     do {
       let target = try await pool.target(uri)
-      if output == .new, await target.journal.waitForEnd(of: remote, within: Self.patience) {
+      if output == .new, files == nil, await target.journal.waitForEnd(of: remote, within: Self.patience) {
         try await fetch(remote, target.connection)
       } else {
         try await follow(remote, target.connection, isNew: output != .rest)
       }
+      return .copied
+    } catch let failure as OutputWriter.Failure {
+      await giveUp(failure)
       return .copied
     } catch { return .copyLost(FluxTarget.failure(error, uri.description)) }
   }
@@ -80,7 +85,7 @@ struct OutputCopier: Sendable {
             shell.yield(found)
             for await _ in opening {}
           }
-          return self.adapt(entry)
+          return self.adapt(entry).map { [$0] } ?? []
         }
       }
       try await group.waitForAll()
@@ -94,11 +99,59 @@ struct OutputCopier: Sendable {
   ) async throws {
     let service = ShellService(origin: origin, target: target, name: serviceName, log: log)
     let requests = await service.open()
+    let writer = try await openFiles(isNew: isNew)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { if let requests { await service.run(requests, shell) } }
-      try await passOn(Self.outputLog, as: "output", remote, target, isNew: isNew, written: opened) { $0 }
-      group.cancelAll()
+      defer { group.cancelAll() }
+      try await passOn(Self.outputLog, as: "output", remote, target, isNew: isNew, written: opened) { entry in
+        guard let writer else { return [entry] }
+        if try await writer.write(entry) { return [] }
+        return entry.name == "header" ? [entry] + self.redirections(entry, await writer.offsets) : [entry]
+      }
     }
+    await writer?.close()
+  }
+
+  // MARK: Files
+
+  private func openFiles(isNew: Bool) async throws -> OutputWriter? {
+    guard let files else { return nil }
+    var offsets: [String: Int] = [:]
+    if !isNew {
+      for entry in try await entries(Self.outputLog) where entry.name == "redirect" {
+        guard let path = entry.context?["path"]?.stringValue, let offset = entry.context?["offset"]?.intValue else {
+          continue
+        }
+        for file in [files.out, files.err] where file?.shown == path { offsets[file?.path ?? ""] = Int(offset) }
+      }
+    }
+    let writer = OutputWriter(files, isNew: isNew, offsets: offsets)
+    try await writer.begin()
+    return writer
+  }
+
+  /// What tells whoever attaches where the output is, as the shell writes it after the header; with the length that the file had before.
+  private func redirections(_ header: EventlogEntry, _ offsets: [String: Int]) -> [EventlogEntry] {
+    guard let files else { return [] }
+    return [("stdout", files.out), ("stderr", files.err)].compactMap { stream, file in
+      guard let file else { return nil }
+      let tasks = header.context?["count"]?[stream]?.intValue ?? 1
+      var context: JSONObject = [
+        "stream": .string(stream), "rank": .string(tasks > 1 ? "[0-\(tasks - 1)]" : "0"), "path": .string(file.shown),
+      ]
+      if let offset = offsets[file.path], offset > 0 { context["offset"] = .int(Int64(offset)) }
+      return EventlogEntry(timestamp: header.timestamp, name: "redirect", context: context)
+    }
+  }
+
+  /// A file of the owner's cannot be written: the job ends as one whose shell cannot open its output.
+  private func giveUp(_ failure: OutputWriter.Failure) async {
+    let words = EventlogEntry(
+      timestamp: OriginLog.now, name: "log",
+      context: ["rank": 0, "level": 3, "message": .string(failure.message), "component": "output.task"])
+    try? await append([("output", words.line)])
+    let request: JSON = ["id": id.json, "type": "exec", "severity": 0, "note": .string("output: \(failure.message)")]
+    do { try await origin.rpc("job-manager.raise", request) } catch { log.error("\(id): \(failure.message): \(error)") }
   }
 
   /// Copies one log.
@@ -109,7 +162,7 @@ struct OutputCopier: Sendable {
   private func passOn(
     _ path: String, as key: String, _ remote: JobID, _ target: FluxConnection, isNew: Bool,
     written: @escaping @Sendable () -> Void = {},
-    _ adapt: @escaping @Sendable (EventlogEntry) async -> EventlogEntry?
+    _ adapt: @escaping @Sendable (EventlogEntry) async throws -> [EventlogEntry]
   ) async throws {
     let known = isNew ? 0 : try await count(path)
     if known > 0 { written() }
@@ -142,7 +195,7 @@ struct OutputCopier: Sendable {
 
   private func read(
     _ path: String, skipping known: Int, _ remote: JobID, _ target: FluxConnection, into buffer: LineBuffer,
-    _ adapt: @Sendable (EventlogEntry) async -> EventlogEntry?
+    _ adapt: @Sendable (EventlogEntry) async throws -> [EventlogEntry]
   ) async throws {
     var left = known
     let request: JSON = ["id": remote.json, "path": .string(path), "flags": 0]
@@ -150,8 +203,9 @@ struct OutputCopier: Sendable {
     do {
       for try await response in watch {
         guard let line = try response.json()?["event"]?.stringValue else { continue }
-        guard let adapted = await adapt(try EventlogEntry(parsing: line)) else { continue }
-        if left > 0 { left -= 1 } else { await buffer.add(adapted.line) }
+        for entry in try await adapt(try EventlogEntry(parsing: line)) {
+          if left > 0 { left -= 1 } else { await buffer.add(entry.line) }
+        }
       }
     } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
       // A job that never ran, or wrote nothing, has no such log.
@@ -160,12 +214,17 @@ struct OutputCopier: Sendable {
 
   /// How many entries of the remote log the origin has. The origin's own entries of the execution log are not counted.
   private func count(_ path: String) async throws -> Int {
-    do {
-      let text = try await lookUp([path], id, origin)[path] ?? ""
-      let entries = try Eventlog(parsing: text).entries
-      return path == Self.outputLog ? entries.count : entries.filter { $0.name.hasPrefix("shell.") }.count
-    } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
-      return 0
+    let entries = try await entries(path)
+    return path == Self.outputLog ? entries.count : entries.count { $0.name.hasPrefix("shell.") }
+  }
+
+  /// The entries that a log of the origin job has.
+  private func entries(_ path: String) async throws -> [EventlogEntry] {
+    do { return try Eventlog(parsing: try await lookUp([path], id, origin)[path] ?? "").entries } catch let error
+      as RPCError
+      where error.errnum == Errnum.noEntry.rawValue
+    {
+      return []
     }
   }
 

@@ -39,8 +39,8 @@ struct Worker: Sendable {
     case .unfollow(let uri, let remote):
       if let target = try? await pool.target(uri) { await target.journal.unfollow(remote) }
       return nil
-    case .copy(let uri, let remote, let output):
-      return await OutputCopier(origin: origin, pool: pool, log: log, id: id, userID: getuid())
+    case .copy(let uri, let remote, let output, let files):
+      return await OutputCopier(origin: origin, pool: pool, log: log, id: id, userID: getuid(), files: files)
         .copy(remote, at: uri, output)
     case .control(let uri, let remote, let control): return await self.control(uri, remote, control)
     case .annotate(let memo):

@@ -102,7 +102,10 @@ extension DelegatedJob {
     var actions: [Action] = []
     if let step = mirror.next(from: target.name) { actions.append(step) }
     guard isFollowing else { return actions }
-    if let output = mirror.beginCopy() { actions.append(.copy(target.uri, remote, output)) }
+    if let output = mirror.beginCopy() {
+      let files = record.flatMap { OutputFiles($0.jobspec, id: id, nodes: mirror.nodeCount) }
+      actions.append(.copy(target.uri, remote, output, files))
+    }
     if let request = control.next() { actions.append(.control(target.uri, remote, request)) }
     return actions.isEmpty && mirror.isOver ? end() : actions
   }

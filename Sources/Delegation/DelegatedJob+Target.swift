@@ -57,6 +57,7 @@ extension DelegatedJob {
     jobspec.removeDependencies()
     jobspec.removeDelegation()
     control.apply(to: &jobspec)
+    if request?.mode == .mirror, OutputFiles(jobspec, id: id) != nil { OutputFiles.remove(from: &jobspec) }
     jobspec.set(attribute: "user.delegate", to: mark.json)
     state = .submitting
     return [.submit(target.uri, jobspec)]

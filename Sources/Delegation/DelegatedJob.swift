@@ -171,8 +171,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case follow(FluxURI, JobID)
     /// Tell no more of it.
     case unfollow(FluxURI, JobID)
-    /// Copy the remote job's output to the origin's log, to its end. Answers: copied, copyLost.
-    case copy(FluxURI, JobID, Output)
+    /// Copy the remote job's output to the origin's log, or to its owner's files, to its end. Answers: copied, copyLost.
+    case copy(FluxURI, JobID, Output, OutputFiles? = nil)
     /// Tell the target what the owner wants of the remote job. Answers: controlled, uncontrolled.
     case control(FluxURI, JobID, Control)
     /// Show this of the job in listings, as long as it lasts. No answer.

@@ -80,6 +80,9 @@ struct JobMirror: Hashable, Sendable {
     underWay == .except || (exceptionType != nil && entry.context?["type"]?.stringValue == exceptionType)
   }
 
+  /// How many nodes the remote job has, once it runs.
+  var nodeCount: Int? { resources?.nodeCount }
+
   /// Why the target gave it no resources, when that is how it ended.
   var allocationFailure: String? { exceptionType == "alloc" && startTime == nil ? exceptionNote : nil }
 
