@@ -18,6 +18,8 @@ final class Broker {
     var send: Sink
     var userID: UInt32
     var subscriptions: [String: Int] = [:]
+    /// Who has to hear of its end.
+    var disconnects = DisconnectNotes()
   }
 
   /// The most clients at once.
@@ -30,6 +32,7 @@ final class Broker {
   let owner: UInt32
   private var clients: [String: Client] = [:]
   private var services: [String: any Service] = [:]
+  private var clientServices = ClientServices()
   private var eventSequence: UInt32 = 0
   private var nextClient: UInt64 = 0
   private let clientPrefix: String
@@ -73,8 +76,11 @@ final class Broker {
   }
 
   func removeClient(_ id: String) {
-    guard clients.removeValue(forKey: id) != nil else { return }
+    guard let client = clients.removeValue(forKey: id) else { return }
     for service in distinctServices { service.disconnect(.client(id)) }
+    for message in client.disconnects.messages { _ = forward(message) }
+    // As in Flux, requests that this client had not answered yet stay without an answer.
+    clientServices.removeAll(of: id)
   }
 
   private var distinctServices: [any Service] {
@@ -92,7 +98,9 @@ final class Broker {
     switch message.kind {
     case .request: route(message, from: id)
     case .event: publish(message)
-    case .response, .control: break
+    // The answer of a client's own service.
+    case .response: send(message)
+    case .control: break
     }
   }
 
@@ -110,6 +118,7 @@ final class Broker {
     guard message.detail == Message.anyNode || (message.detail == 0 && !message.options.contains(.upstream)) else {
       return respond(to: message, errnum: .hostUnreachable)
     }
+    if forward(message) { return }
     if topic.hasSuffix(".disconnect") {
       if let service = services[String(message.service ?? "")] { service.disconnect(.sender(message.routes ?? [])) }
       // A plugin's service hears of it as well.
@@ -128,6 +137,30 @@ final class Broker {
   }
 
   // MARK: Services
+
+  func addService(_ name: String, of client: String) throws(ServiceError) {
+    try clientServices.add(name, of: client, isTaken: services[name] != nil)
+  }
+
+  func removeService(_ name: String, of client: String) throws(ServiceError) {
+    try clientServices.remove(name, of: client)
+  }
+
+  /// Passes a request on to the client that has registered its service; one of the instance's own comes first.
+  ///
+  /// - Returns: false when no client has.
+  private func forward(_ message: Message) -> Bool {
+    guard let topic = message.topic, let name = message.service, let owner = clientServices.owner(of: name),
+      services[String(name)] == nil, let client = clients[owner]
+    else { return false }
+    guard topic.utf8.count > name.utf8.count else {
+      respond(to: message, errnum: .notImplemented)
+      return true
+    }
+    if let sender = message.routes?.first { clients[sender]?.disconnects.note(message) }
+    client.send(message)
+    return true
+  }
 
   func register(_ name: String, _ service: any Service) { services[name] = service }
 

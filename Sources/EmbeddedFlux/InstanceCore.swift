@@ -41,7 +41,7 @@ final class InstanceCore {
       ("job-info", JobInfoService(broker, manager)), ("job-list", JobListService(broker, manager)),
       ("resource", resource), ("sched", resource), ("feasibility", resource), ("rexec", exec),
       ("kvs", KVSService(broker, manager)),
-      ("job-exec", OverrideService(broker, manager)),
+      ("job-exec", OverrideService(broker, manager)), ("service", RegistrationService(broker)),
     ]
     for (name, service) in parts {
       broker.register(name, service)

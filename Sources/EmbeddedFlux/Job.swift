@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
 import FluxJob
+import Glibc
 
 /// All that the instance knows of one job. What follows from events is derived in ``apply(_:)`` alone (RFC 21), so that the
 /// eventlog proves the state.
@@ -12,7 +13,9 @@ final class Job {
   let signed: String
   /// The jobspec as submitted.
   let jobspec: Jobspec
-  /// The jobspec without its environment, as everybody but the job itself sees it, with updates applied.
+  /// The jobspec without its environment, as everybody but the job itself sees it.
+  let redacted: JSON
+  /// The same with updates applied.
   private(set) var current: JSON
   private(set) var eventlog: [EventlogEntry] = []
   private(set) var state = JobState.new
@@ -25,7 +28,10 @@ final class Job {
   private(set) var dependencies: [String] = []
   /// Flags that were set by event: `alloc-bypass`, `debug`.
   private(set) var setFlags: Set<String> = []
+  /// What it has, with updates applied.
   var resources: ResourceSet?
+  /// When its resources expired before the first update of that; nil without one.
+  private(set) var firstExpiration: Double?
   var annotations: JSONObject = [:]
   /// The log of the execution (RFC 50), one JSON line an entry.
   var execLog: [String] = []
@@ -38,6 +44,10 @@ final class Job {
   var isProcessing = false
   /// Whether a fatal exception was raised, and not only written into its eventlog: then its execution is ended.
   var wasRaised = false
+  /// The wait status that the first fatal exception gave.
+  var raisedStatus: WaitStatus?
+  /// The signal that a fatal exception sends to the job's processes.
+  var endSignal = SIGTERM
   /// Whether its resources were given back.
   var isReleased = false
   /// What plugins keep for the job.
@@ -59,14 +69,18 @@ final class Job {
     self.flags = flags
     self.signed = signed
     self.jobspec = jobspec
-    current = jobspec.json
-    if var system = current["attributes"]?["system"]?.objectValue {
+    var redacted = jobspec.json
+    if var system = redacted["attributes"]?["system"]?.objectValue {
       system["environment"] = nil
-      current.set(path: "attributes.system", to: .object(system))
+      redacted.set(path: "attributes.system", to: .object(system))
     }
+    self.redacted = redacted
+    current = redacted
   }
 
   var isActive: Bool { state != .inactive }
+  /// RUN or CLEANUP.
+  var isRunning: Bool { state == .run || state == .cleanup }
   var isWaitable: Bool { flags & 4 != 0 }
 
   /// Takes the next event of the job's eventlog.
@@ -99,7 +113,11 @@ final class Job {
     case "dependency-remove":
       dependencies.removeAll { $0 == entry.context?["description"]?.stringValue }
     case "set-flags": setFlags.formUnion(entry.context?["flags"]?.arrayValue?.compactMap(\.stringValue) ?? [])
-    case "memo": for (key, value) in entry.context ?? [:] { memo[key] = value.isNull ? nil : value }
+    case "memo": note(memo: entry.context ?? [:])
+    case "resource-update":
+      guard let expiration = entry.context?["expiration"]?.doubleValue, let resources else { break }
+      firstExpiration = firstExpiration ?? resources.expiration
+      self.resources?.expiration = expiration
     default: break
     }
     guard state != before else { return nil }
@@ -117,8 +135,18 @@ final class Job {
     if severity == 0, state != .new, state != .inactive { state = .cleanup }
   }
 
+  /// A memo, whether it is an event of the eventlog or not.
+  func note(memo members: JSONObject) { memo.merge(annotations: members) }
+
+  /// The jobspec as it would be with updates.
+  func jobspec(with updates: JSONObject) -> JSON {
+    var updated = current
+    for (path, value) in updates { updated.set(path: path, to: value) }
+    return updated
+  }
+
   private func update(_ entry: EventlogEntry) {
-    for (path, value) in entry.context ?? [:] { current.set(path: path, to: value) }
+    current = jobspec(with: entry.context ?? [:])
     if state == .sched { state = .priority }
   }
 
@@ -143,6 +171,15 @@ final class Job {
     guard first?.name == "exception" else { return result }
     return failure.type == "cancel" ? .canceled : failure.type == "timeout" ? .timeout : .failed
   }
+
+  /// The wait status of a job that a fatal exception has ended: what that gave, and never success.
+  func statusAfterException(_ status: WaitStatus) -> WaitStatus {
+    if let raisedStatus { return WaitStatus(exit: raisedStatus.returnCode) }
+    return status.rawValue == 0 ? WaitStatus(exit: 1) : status
+  }
+
+  /// Whether its `start` is in the eventlog.
+  var hasStarted: Bool { eventlog.contains { $0.name == "start" } }
 
   /// Whether it takes resources that a plugin gives it, past the scheduler.
   var bypassesScheduler: Bool { setFlags.contains("alloc-bypass") }

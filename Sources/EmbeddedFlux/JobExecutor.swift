@@ -20,6 +20,8 @@ final class JobExecutor {
   private var runs: [JobID: JobRun] = [:]
   /// Jobs that nothing is run for.
   private var overridden: Set<JobID> = []
+  /// The time limits of those that have started.
+  private var overriddenLimits: [JobID: Scheduled<Void>] = [:]
 
   init(_ broker: Broker, _ manager: JobManager, _ reactor: ProcessReactor, uri: String, setsHostname: Bool) {
     self.broker = broker
@@ -61,7 +63,27 @@ final class JobExecutor {
     let resourcesFirst = resources.ranks.first?.rank ?? 0
     run.start(environment: environment(job, layout), hostnames: setsHostname, leader: resourcesFirst)
     if run.hasStarted { log(job, "shell.start", ["taskmap": layout.taskMap]) }
-    if job.duration > 0 { run.limit(job.duration) }
+    limit(job)
+  }
+
+  /// The job's resources expire at another time than was known: its time limit follows.
+  func limit(_ job: Job) {
+    guard let expiration = job.resources?.expiration else { return }
+    let left = expiration > 0 ? max(expiration - broker.now(), 0) : nil
+    if overridden.contains(job.id) {
+      overriddenLimits.removeValue(forKey: job.id)?.cancel()
+      guard let left, job.hasStarted else { return }
+      overriddenLimits[job.id] = broker.after(left) { [weak self, weak job] in job.map { self?.expire($0) } }
+    } else {
+      runs[job.id]?.limit(left)
+    }
+  }
+
+  /// The job's time is over: its processes get SIGALRM, and SIGKILL a little later.
+  private func expire(_ job: Job) {
+    if !job.wasRaised { job.endSignal = SIGALRM }
+    manager.raise(
+      job, type: "timeout", severity: 0, note: "resource allocation expired", userID: broker.owner)
   }
 
   private func environment(_ job: Job, _ layout: TaskLayout) -> [String: String] {
@@ -78,14 +100,14 @@ final class JobExecutor {
   /// Sends a signal to every process of a job.
   func kill(_ job: Job, signal: CInt) { runs[job.id]?.signal(signal) }
 
-  /// A fatal exception: the job's processes get SIGTERM, and SIGKILL a little later.
+  /// A fatal exception: the job's processes get SIGTERM (SIGALRM when its time is over), and SIGKILL a little later.
   func terminate(_ job: Job) {
     if overridden.contains(job.id) {
-      if job.wasRaised { finish(job, WaitStatus(signal: Int(SIGTERM))) }
+      if job.wasRaised { finish(job, WaitStatus(signal: Int(job.endSignal))) }
       return
     }
     // Without a run its end is on its way already.
-    runs[job.id]?.terminate(after: Self.killTimeout)
+    runs[job.id]?.terminate(with: job.endSignal, after: Self.killTimeout)
   }
 
   // MARK: Jobs that nothing is run for
@@ -94,7 +116,10 @@ final class JobExecutor {
   func override(_ job: Job, event: String, status: WaitStatus) throws(ServiceError) {
     guard overridden.contains(job.id) else { throw ServiceError(.noEntry, "Job not found") }
     switch event {
-    case "start": if !job.eventlog.contains(where: { $0.name == "start" }) { manager.post(job, "start") }
+    case "start":
+      guard !job.hasStarted else { break }
+      manager.post(job, "start")
+      limit(job)
     case "finish": finish(job, status)
     default: throw ServiceError(.invalid, "Invalid override event: \(event)")
     }
@@ -121,15 +146,16 @@ final class JobExecutor {
     case .cannotStart(let task, let errnum):
       let words = String(cString: strerror(errnum))
       let name = job.jobspec.command.first ?? ""
+      let note = "task \(task.rank) (host \(task.host)): start failed: \(name): \(words)"
       output(
         job, "log",
         [
-          "level": 1, "rank": 0, "component": "task",
-          "message":
-            .string("task \(task): start failed: \(name): \(words)"),
+          "level": 0, "rank": .int(Int64(task.node)), "component": "task", "message": .string(note),
         ])
-      manager.raise(job, type: "exec", severity: 0, note: "task \(task): start failed: \(name): \(words)")
+      manager.raise(job, type: "exec", severity: 0, note: note, userID: job.userID)
     case .exited(let task, let pid, let status):
+      // The shell reports the first task that ends, and no other.
+      guard run.isFirstExit else { break }
       log(
         job, "shell.task-exit",
         [
@@ -138,16 +164,24 @@ final class JobExecutor {
           "signaled":
             .int(Int64(status.signal ?? 0)), "exitcode": .int(Int64(status.returnCode)),
         ])
-    case .limitReached:
-      manager.raise(job, type: "timeout", severity: 0, note: "resource allocation expired")
+    case .limitReached: expire(job)
     case .finished(let status): finish(job, status)
     }
   }
 
   private func finish(_ job: Job, _ status: WaitStatus) {
-    runs[job.id] = nil
+    let run = runs.removeValue(forKey: job.id)
     overridden.remove(job.id)
+    overriddenLimits.removeValue(forKey: job.id)?.cancel()
     broker.unregister("0-shell-\(job.id.encoded(.f58plain))")
+    if let run {
+      let leader = job.resources?.ranks.first?.rank ?? 0
+      log(
+        job, "shell-exit",
+        ["rank": .int(Int64(leader)), "wait_status": .int(Int64(run.leaderStatus.rawValue))])
+    }
+    var status = status
+    if job.wasRaised { status = job.statusAfterException(status) }
     log(job, "complete", ["status": .int(Int64(status.rawValue))])
     log(job, "done")
     job.isGuestOpen = false

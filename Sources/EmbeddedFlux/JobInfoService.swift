@@ -69,8 +69,11 @@ final class JobInfoService: Service {
   private func document(_ job: Job, _ name: String, current: Bool) -> String? {
     switch name {
     case "J": return job.signed
-    case "jobspec": return job.current.text
-    case "R": return job.resources?.json.text
+    case "jobspec": return (current ? job.current : job.redacted).text
+    case "R":
+      var resources = job.resources
+      if !current, let first = job.firstExpiration { resources?.expiration = first }
+      return resources?.json.text
     case "eventlog": return job.eventlog.map(\.line).joined()
     case "guest.exec.eventlog": return job.execLog.isEmpty ? nil : job.execLog.joined()
     case "guest.output": return job.output.isEmpty ? nil : job.output.joined()

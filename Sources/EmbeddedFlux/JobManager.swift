@@ -2,6 +2,7 @@
 
 import FluxJob
 import FluxWire
+import Glibc
 import Logging
 
 /// The job manager: every job's events and what follows from them (RFC 21), first come first served over virtual nodes.
@@ -36,6 +37,8 @@ final class JobManager {
   var observers: [(Job, EventlogEntry) -> Void] = []
   /// Told when a guest log has grown: job, log name, line; a nil line is the log's end.
   var guestObservers: [(Job, GuestLog, String?) -> Void] = []
+  /// Told of events that are in no eventlog.
+  var volatileObservers: [(Job, EventlogEntry) -> Void] = []
 
   /// The logs of a job's own namespace.
   enum GuestLog: String {
@@ -126,6 +129,13 @@ final class JobManager {
     drain(job)
   }
 
+  /// Takes a memo that is kept with the job, but not in its eventlog.
+  func note(_ job: Job, memo: JSONObject) {
+    job.note(memo: memo)
+    let entry = event("memo", memo)
+    for observer in volatileObservers { observer(job, entry) }
+  }
+
   private func drain(_ job: Job) {
     guard !job.isProcessing else { return }
     job.isProcessing = true
@@ -152,6 +162,7 @@ final class JobManager {
     // An exception had ended the job before its processes ended: this event changes no state, but its resources are free now.
     case "finish" where job.state == .cleanup: release(job)
     case "free" where job.state == .cleanup: post(job, "clean")
+    case "resource-update": executor?.limit(job)
     default: break
     }
   }
@@ -207,11 +218,22 @@ final class JobManager {
   // MARK: Exceptions
 
   /// Raises an exception as `flux job raise` does.
-  func raise(_ job: Job, type: String, severity: Int, note: String, userID: UInt32? = nil) {
+  ///
+  /// - Parameter waitStatus: what the job shall be said to have ended with.
+  func raise(
+    _ job: Job, type: String, severity: Int, note: String, userID: UInt32? = nil, waitStatus: WaitStatus? = nil
+  ) {
     var context: JSONObject = ["type": .string(type), "severity": .int(Int64(severity)), "note": .string(note)]
     context["userid"] = userID.map { .int(Int64($0)) }
-    if severity == 0 { job.wasRaised = true }
+    if let waitStatus, waitStatus.rawValue >= 0 { context["wait_status"] = .int(Int64(waitStatus.rawValue)) }
+    let isFirst = !job.wasRaised
+    if severity == 0 {
+      job.wasRaised = true
+      if isFirst { job.raisedStatus = waitStatus }
+    }
     post(job, "exception", context)
+    // One that comes while the job is being ended already asks its processes once more.
+    if severity == 0, !isFirst { executor?.kill(job, signal: SIGTERM) }
   }
 
   // MARK: Scheduling: priority, then submission order; a job that has to wait holds up those behind it

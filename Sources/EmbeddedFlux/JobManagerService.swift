@@ -29,6 +29,7 @@ final class JobManagerService: Service {
     case "kill": try kill(request)
     case "urgency": try urgency(request)
     case "memo": try memo(request)
+    case "update": try update(request)
     case "wait": try wait(request)
     case "getattr": try getAttributes(request)
     case "post-event.post": try postEvent(request)
@@ -74,8 +75,10 @@ final class JobManagerService: Service {
     guard !type.isEmpty, !type.contains(where: { " =\t\n".contains($0) }), (0...7).contains(severity) else {
       throw ServiceError(.protocolError, "invalid exception type or severity")
     }
+    let status = request.payload["wait_status"]?.intValue.map { WaitStatus(rawValue: Int32(truncatingIfNeeded: $0)) }
     manager.raise(
-      job, type: type, severity: severity, note: request.payload["note"]?.stringValue ?? "", userID: request.userID)
+      job, type: type, severity: severity, note: request.payload["note"]?.stringValue ?? "", userID: request.userID,
+      waitStatus: status)
     broker.respond(request)
   }
 
@@ -121,8 +124,25 @@ final class JobManagerService: Service {
 
   private func memo(_ request: Request) throws(ServiceError) {
     let job = try active(request)
-    guard let memo = request.payload["memo"]?.objectValue else { throw .malformed(request.topic, "memo") }
-    manager.post(job, "memo", memo)
+    guard let value = request.payload["memo"] else { throw .malformed(request.topic, "memo") }
+    guard let memo = value.objectValue else { throw ServiceError(.invalid) }
+    switch request.payload["volatile"] {
+    case nil, .bool(false): manager.post(job, "memo", memo)
+    case .bool(true): manager.note(job, memo: memo)
+    default: throw .malformed(request.topic, "volatile")
+    }
+    broker.respond(request)
+  }
+
+  private func update(_ request: Request) throws(ServiceError) {
+    let id = try request.jobID()
+    guard let value = request.payload["updates"] else { throw .malformed(request.topic, "updates") }
+    guard let updates = value.objectValue, JobManager.areUpdates(updates) else {
+      throw ServiceError(.invalid, "one or more jobspec updates are invalid")
+    }
+    let job = try manager.job(id)
+    guard job.isActive else { throw ServiceError(.invalid, "job is inactive") }
+    try manager.update(job, updates, for: request)
     broker.respond(request)
   }
 

@@ -14,7 +14,7 @@ final class JobRun: Service {
   enum Event {
     case data(task: Int, stream: String, [UInt8])
     case endOfFile(task: Int, stream: String)
-    case cannotStart(task: Int, errnum: CInt)
+    case cannotStart(TaskLayout.Task, errnum: CInt)
     case exited(TaskLayout.Task, pid: pid_t, WaitStatus)
     case limitReached
     case finished(WaitStatus)
@@ -51,7 +51,10 @@ final class JobRun: Service {
   private let reactor: ProcessReactor
   private let tell: (JobRun, Event) -> Void
   private var timers: [Scheduled<Void>] = []
+  private var limitTimer: Scheduled<Void>?
+  private var killTimer: Scheduled<Void>?
   private var isFinished = false
+  private var exits = 0
   private var startFailure: WaitStatus?
 
   init(
@@ -73,9 +76,9 @@ final class JobRun: Service {
     for index in tasks.indices {
       do { try start(index, environment, hostnames) } catch {
         startFailure = WaitStatus(exit: error.errnum == ENOENT ? 127 : 126)
-        tell(self, .cannotStart(task: tasks[index].layout.rank, errnum: error.errnum))
+        tell(self, .cannotStart(tasks[index].layout, errnum: error.errnum))
         for later in index..<tasks.count { tasks[later].status = startFailure }
-        terminate(after: JobExecutor.killTimeout)
+        terminate(with: SIGTERM, after: JobExecutor.killTimeout)
         return checkEnd()
       }
     }
@@ -170,6 +173,7 @@ final class JobRun: Service {
   private func exited(_ index: Int, _ raw: Int32) {
     let status = WaitStatus(rawValue: raw)
     tasks[index].status = status
+    exits += 1
     closeInput(index)
     tell(self, .exited(tasks[index].layout, pid: tasks[index].pid, status))
     if !tasks[index].pipes.isEmpty {
@@ -190,7 +194,7 @@ final class JobRun: Service {
   private func checkEnd() {
     guard !isFinished, tasks.allSatisfy({ $0.status != nil && $0.pipes.isEmpty }) else { return }
     isFinished = true
-    for timer in timers { timer.cancel() }
+    for timer in timers + [limitTimer, killTimer].compactMap({ $0 }) { timer.cancel() }
     for index in tasks.indices { closeInput(index) }
     tell(self, .finished(combined))
   }
@@ -201,19 +205,46 @@ final class JobRun: Service {
     return WaitStatus(exit: tasks.compactMap { $0.status?.returnCode }.max() ?? 0)
   }
 
+  /// The wait status of the first node's tasks, as its shell would end.
+  var leaderStatus: WaitStatus {
+    if let startFailure { return startFailure }
+    let own = tasks.filter { $0.layout.node == 0 }
+    return WaitStatus(exit: own.compactMap { $0.status?.returnCode }.max() ?? 0)
+  }
+
+  /// Whether exactly one task has ended yet.
+  var isFirstExit: Bool { exits == 1 }
+
   // MARK: Signals and time
 
   func signal(_ signal: CInt) {
     for task in tasks where task.pid > 0 && task.status == nil { Glibc.kill(-task.pid, signal) }
   }
 
-  func terminate(after seconds: Double) {
-    signal(SIGTERM)
-    timers.append(broker.after(seconds) { [weak self] in self?.signal(SIGKILL) })
+  /// Ends the job: a signal first, and SIGKILL every so many seconds until all its processes are gone.
+  func terminate(with first: CInt, after seconds: Double) {
+    signal(first)
+    // What ends the job already goes on as it is.
+    if killTimer == nil { killLater(seconds) }
   }
 
-  func limit(_ seconds: Double) {
-    timers.append(broker.after(seconds) { [weak self] in self.map { $0.tell($0, .limitReached) } })
+  private func killLater(_ seconds: Double) {
+    killTimer = broker.after(seconds) { [weak self] in
+      guard let self, !isFinished else { return }
+      signal(SIGKILL)
+      killLater(seconds)
+    }
+  }
+
+  /// Sets the time that is left, or that there is no limit.
+  func limit(_ seconds: Double?) {
+    limitTimer?.cancel()
+    limitTimer = seconds.map { left in
+      broker.after(left) { [weak self] in
+        guard let self, !isFinished else { return }
+        tell(self, .limitReached)
+      }
+    }
   }
 
   // MARK: Standard input: the service `0-shell-ID`

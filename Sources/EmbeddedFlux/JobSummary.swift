@@ -81,7 +81,7 @@ struct JobSummary {
     case "nnodes": return .int(Int64(resources.nodeCount))
     case "ranks": return .string(resources.rankSet.description)
     case "nodelist": return .string(resources.hostlist.description)
-    default: return resources.expiration > 0 ? .double(resources.expiration) : nil
+    default: return .double(resources.expiration)
     }
   }
 

@@ -22,6 +22,7 @@ final class Journal {
     self.broker = broker
     self.manager = manager
     manager.observers.append { [weak self] job, entry in self?.tell(job, entry) }
+    manager.volatileObservers.append { [weak self] job, entry in self?.tell(job, entry) }
   }
 
   var count: Int { streams.streams.count }

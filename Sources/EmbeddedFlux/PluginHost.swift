@@ -108,9 +108,9 @@ final class PluginHost {
   // MARK: Callbacks
 
   /// Asks every plugin; the first that objects rejects the job.
-  func check(_ topic: String, _ job: Job) throws(ServiceError) {
+  func check(_ topic: String, _ job: Job, extra: JSONObject = [:]) throws(ServiceError) {
     for plugin in plugins {
-      guard let answer = plugin.call(topic, job, self) else { continue }
+      guard let answer = plugin.call(topic, job, self, extra: extra) else { continue }
       try Self.accept(answer, or: "rejected by job-manager plugin")
     }
   }
@@ -123,6 +123,42 @@ final class PluginHost {
       return try Self.accept(answer, or: "dependency \(dependency.scheme) was rejected")
     }
     throw ServiceError(.invalid, "dependency scheme \"\(dependency.scheme)\" not supported")
+  }
+
+  /// What those who allow the update of a key say of it.
+  struct UpdateVerdict {
+    /// Whether the updated jobspec need not be validated for this key.
+    var isValidated = false
+    /// What has to be updated with it.
+    var further: JSONObject = [:]
+
+    func merged(_ other: UpdateVerdict?) -> UpdateVerdict {
+      guard let other else { return self }
+      var merged = self
+      merged.isValidated = isValidated || other.isValidated
+      for (path, value) in other.further { merged.further[path] = value }
+      return merged
+    }
+  }
+
+  /// Asks every plugin that knows the key; nil when none does.
+  func verdict(
+    on path: String, _ value: JSON, _ job: Job, _ request: Request
+  ) throws(ServiceError) -> UpdateVerdict? {
+    var verdict: UpdateVerdict?
+    let extra: JSONObject = [
+      "cred": ["userid": .int(Int64(request.userID)), "rolemask": .int(Int64(request.message.roleMask))],
+      "key": .string(path), "value": value,
+    ]
+    for plugin in plugins {
+      guard let answer = plugin.call("job.update.\(path)", job, self, extra: extra) else { continue }
+      try Self.accept(answer, or: "update rejected by job-manager plugin")
+      let output = answer.arguments.output
+      let theirs = UpdateVerdict(
+        isValidated: output["validated"]?.intValue ?? 0 != 0, further: output["updates"]?.objectValue ?? [:])
+      verdict = verdict?.merged(theirs) ?? theirs
+    }
+    return verdict
   }
 
   private static func accept(
