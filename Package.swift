@@ -112,7 +112,7 @@ let package = Package(
       swiftSettings: strict, linkerSettings: exportHostSymbols),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["FluxJob", subprocess, systemPackage],
+      dependencies: ["FluxJob", "FluxConnection", logging, subprocess, systemPackage],
       swiftSettings: strict),
   ]
 )

@@ -17,6 +17,10 @@ int cjobtap_post_started(flux_plugin_t *p, flux_jobid_t id, double timestamp) {
   return flux_jobtap_event_post_pack(p, id, "delegate::start", "{s:f}", "timestamp", timestamp);
 }
 
+int cjobtap_post_expiration(flux_plugin_t *p, flux_jobid_t id, double expiration) {
+  return flux_jobtap_event_post_pack(p, id, "resource-update", "{s:f}", "expiration", expiration);
+}
+
 int cjobtap_post_override(flux_plugin_t *p, flux_jobid_t id, const char *run_duration) {
   return flux_jobtap_event_post_pack(p, id, "jobspec-update", "{s:i s:s s:i}", "attributes.system.exec.test.override", 1,
                                      "attributes.system.exec.test.run_duration", run_duration,

@@ -180,13 +180,24 @@ final class DelegatePlugin {
 
   /// An event of a held job. Its arguments hold the whole jobspec, so the topic alone decides whether they are looked at.
   private func event(_ topic: UnsafePointer<CChar>?, _ args: OpaquePointer?) -> CInt {
-    guard link.isAttached, let topic else { return 0 }
+    guard let topic else { return 0 }
     let name = String(cString: topic).dropFirst("job.event.".utf8.count)
+    if name == "resource-update" { return unlimit(args) }
+    guard link.isAttached else { return 0 }
     guard Self.passedOn.contains(String(name)), let input = PluginArguments.input(args), let id = JobID(input["id"]),
       let entry = input["entry"], jobs.contains(id.rawValue)
     else { return 0 }
     link.send(["type": "event", "id": id.json, "entry": entry])
     return 0
+  }
+
+  /// The owner has changed a running job's time limit, and the job manager has given its resources an expiration. The limit is the target's to
+  /// enforce, which hears of it as well: two clocks would disagree about it.
+  private func unlimit(_ args: OpaquePointer?) -> CInt {
+    guard let input = PluginArguments.input(args), let id = JobID(input["id"]), jobs.contains(id.rawValue),
+      input["entry"]?["context"]?["expiration"]?.doubleValue != 0
+    else { return 0 }
+    return cjobtap_post_expiration(plugin, id.rawValue, 0)
   }
 
   // MARK: A remote job has started

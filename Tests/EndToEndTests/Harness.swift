@@ -30,10 +30,10 @@ enum Host: String, CaseIterable, Sendable, CustomStringConvertible {
   var program: String { self == .flux ? "flux" : Build.executable }
 
   /// The command that starts an instance with two nodes and runs what follows in it.
-  func start(name: String) -> [String] {
+  func start(name: String, nodes: Int = 2) -> [String] {
     switch self {
-    case .embedded: [Build.executable, "start", "--name", name, "-N2", "-c2"]
-    case .flux, .fluxWithOurVerbs: ["flux", "start", "-s2"]
+    case .embedded: [Build.executable, "start", "--name", name, "-N\(nodes)", "-c2"]
+    case .flux, .fluxWithOurVerbs: ["flux", "start", "-s\(nodes)"]
     }
   }
 
@@ -150,10 +150,10 @@ extension Instance {
 
 /// Starts an instance, runs `body`, and stops the instance.
 func withInstance<Result: Sendable>(
-  _ host: Host, name: String, environment: [String: String] = [:],
+  _ host: Host, name: String, nodes: Int = 2, environment: [String: String] = [:],
   _ body: @Sendable @escaping (Instance) async throws -> Result
 ) async throws -> Result {
-  let words = host.start(name: name) + ["sh", "-c", "echo $FLUX_URI; exec cat"]
+  let words = host.start(name: name, nodes: nodes) + ["sh", "-c", "echo $FLUX_URI; exec cat"]
   let executable: Executable = words[0].contains("/") ? .path(FilePath(words[0])) : .name(words[0])
   var variables: [Subprocess.Environment.Key: String?] = ["FLUX_URI": nil]
   for (key, value) in environment { variables[Subprocess.Environment.Key(rawValue: key) ?? "X"] = value }
@@ -183,6 +183,15 @@ extension String {
     while let first = text.first, first.isWhitespace { text.removeFirst() }
     return String(text)
   }
+}
+
+/// How many descriptors a process has open.
+func descriptors(_ pid: pid_t) throws -> Int {
+  guard let directory = opendir("/proc/\(pid)/fd") else { return 0 }
+  defer { closedir(directory) }
+  var count = 0
+  while readdir(directory) != nil { count += 1 }
+  return count
 }
 
 /// Whether tasks can be given the names of their virtual nodes.

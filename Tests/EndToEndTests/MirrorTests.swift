@@ -5,41 +5,6 @@ import Testing
 
 /// `-S system.delegate=...`: the origin job does what the remote one does.
 @Suite(.serialized) struct MirrorTests {
-  /// Two instances, B a target of A under the label `bee`.
-  private func withPair(
-    _ host: Host, _ body: @Sendable @escaping (_ a: Instance, _ b: Instance) async throws -> Void
-  ) async throws {
-    try await withInstance(host, name: "a") { a in
-      try await withInstance(host, name: "b") { b in
-        try await configure(a, ["bee": b.uri])
-        let loaded = try await a("jobtap", "load", Build.plugin)
-        try #require(loaded.code == 0, "\(loaded)")
-        try await body(a, b)
-      }
-    }
-  }
-
-  private func configure(_ a: Instance, _ targets: KeyValuePairs<String, String>) async throws {
-    let toml = targets.map { "[[delegate]]\nuri = \"\($0.value)\"\nlabel = \"\($0.key)\"\n" }.joined()
-    let json = targets.map { "{\"uri\":\"\($0.value)\",\"label\":\"\($0.key)\"}" }.joined(separator: ",")
-    let answer =
-      try await a.host == .flux
-      ? a("config", "load", input: toml) : a("config", "load", input: "{\"delegate\":[\(json)]}")
-    try #require(answer.code == 0, "\(answer)")
-  }
-
-  private static let fields = "{status_abbrev} {returncode} {exception.type} {nnodes}"
-
-  /// The last job's line on an instance, once it has ended.
-  private func ending(_ instance: Instance) async throws -> String {
-    let listed = try await eventually {
-      try await instance("jobs", "-a", "-n", "-c1", "-o", "{state} \(Self.fields)")
-    } until: {
-      $0.out.hasPrefix("INACTIVE")
-    }
-    return listed.out.trimmed
-  }
-
   /// Status, return code and exception type are those at the target; so is what the job has written.
   @Test(arguments: Host.available) func endsAsThere(_ host: Host) async throws {
     try await withPair(host) { a, b in

@@ -57,10 +57,11 @@ int flux_jobtap_job_aux_set(
     flux_plugin_t *p, flux_jobid_t id, const char *name, void *val, flux_free_f free_fn);
 int flux_jobtap_job_subscribe(flux_plugin_t *p, flux_jobid_t id);
 
-/* Variadic in Flux, so Swift calls the wrappers: the event `delegate::start`, and the update of a jobspec that makes its execution one that
+/* Variadic in Flux, so Swift calls the wrappers: the event `delegate::start`, a new expiration of the job's resources, and the update of a jobspec that makes its execution one that
  * nothing is run for, until job-exec.override says that it ends. */
 int flux_jobtap_event_post_pack(flux_plugin_t *p, flux_jobid_t id, const char *name, const char *fmt, ...);
 int cjobtap_post_started(flux_plugin_t *p, flux_jobid_t id, double timestamp);
+int cjobtap_post_expiration(flux_plugin_t *p, flux_jobid_t id, double expiration);
 int cjobtap_post_override(flux_plugin_t *p, flux_jobid_t id, const char *run_duration);
 
 /* Messages. */

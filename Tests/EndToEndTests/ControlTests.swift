@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import Testing
+
+/// Whatever an owner does to a job at its origin reaches it where it runs.
+@Suite(.serialized) struct ControlTests {
+  /// A program that tells which signal it got.
+  private static let trap = "trap 'echo got usr1; exit 7' USR1; trap 'echo got usr2' USR2; while :; do sleep 0.05; done"
+
+  @Test(arguments: Host.available) func signals(_ host: Host) async throws {
+    try await withPair(host) { a, _ in
+      let submitted = try await a("submit", "-S", "system.delegate=bee", "sh", "-c", Self.trap)
+      let id = submitted.out.trimmed
+      _ = try await a("job", "wait-event", "-t", "20", id, "start")
+      // The program has to have set its traps.
+      try await Task.sleep(for: .milliseconds(500))
+      for signal in ["USR2", "USR1"] {
+        let killed = try await a("job", "kill", "-s", signal, id)
+        #expect(killed.code == 0, "\(killed)")
+        try await Task.sleep(for: .milliseconds(200))
+      }
+      let attached = try await a("job", "attach", id)
+      #expect(attached.code == 7 && attached.out == "got usr2\ngot usr1\n", "\(attached)")
+    }
+  }
+
+  /// Standard input, text and bytes, to its end.
+  @Test(arguments: Host.available) func standardInput(_ host: Host) async throws {
+    try await withPair(host) { a, _ in
+      for text in ["hello\n", "no newline", (1...20000).map { "line \($0)\n" }.joined()] {
+        let ran = try await a("run", "-S", "system.delegate=bee", "cat", input: text)
+        #expect(ran.code == 0 && ran.out == text, "\(ran.code) \(ran.out.count) \(ran.err)")
+      }
+    }
+  }
+
+  /// A held job is held there; released here it runs there. A change of its urgency arrives.
+  @Test(arguments: Host.available) func urgency(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let submitted = try await a("submit", "--urgency=hold", "-S", "system.delegate=bee", "true")
+      let id = submitted.out.trimmed
+      _ = try await a("job", "wait-event", "-t", "20", id, "delegate::submit")
+      let held = try await eventually {
+        try await b("jobs", "-n", "-o", "{urgency} {state}")
+      } until: {
+        !$0.out.isEmpty
+      }
+      #expect(held.out.trimmed == "0 SCHED", "\(held)")
+      _ = try await a("job", "urgency", id, "5")
+      let log = try await eventlog(a, id)
+      #expect(log.out.contains("finish status=0"), "\(log)")
+      let there = try await b("jobs", "-a", "-n", "-o", "{urgency}")
+      #expect(there.out.trimmed == "5", "\(there)")
+    }
+  }
+
+  /// A longer time limit, given here while the job runs, counts there; so does a shorter one.
+  @Test(arguments: Host.available) func timeLimit(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let submitted = try await a("submit", "-t", "60s", "-S", "system.delegate=bee", "sleep", "30")
+      let id = submitted.out.trimmed
+      _ = try await a("job", "wait-event", "-t", "20", id, "start")
+      let update: JSON = ["id": try JobID(parsing: id).json, "updates": ["attributes.system.duration": 2.0]]
+      _ = try await ask(a, "job-manager.update", update)
+      let log = try await eventlog(a, id)
+      #expect(log.out.contains("type=\"timeout\""), "\(log)")
+      let here = try await ending(a)
+      let there = try await ending(b)
+      #expect(here == there && here.contains("TO"), "\(here) \(there)")
+    }
+  }
+
+  /// Before anything was sent the new limit travels with the job.
+  @Test(arguments: Host.available) func timeLimitOfAWaitingJob(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let first = try await a("submit", "sleep", "1")
+      let submitted = try await a(
+        "submit", "--dependency=afterany:\(first.out.trimmed)", "-t", "60s", "-S", "system.delegate=bee", "true")
+      let id = submitted.out.trimmed
+      let update: JSON = ["id": try JobID(parsing: id).json, "updates": ["attributes.system.duration": 120.0]]
+      _ = try await ask(a, "job-manager.update", update)
+      _ = try await eventlog(a, id)
+      let there = try await b("jobs", "-a", "-n", "-o", "{duration}")
+      #expect(there.out.trimmed == "120.0", "\(there)")
+    }
+  }
+
+  /// What is shown of a job while it waits and runs.
+  @Test(arguments: Host.available) func listings(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let submitted = try await a("submit", "-N2", "-S", "system.delegate=bee", "sleep", "1000")
+      let id = submitted.out.trimmed
+      _ = try await a("job", "wait-event", "-t", "20", id, "start")
+      let shown = try await eventually {
+        try await a("jobs", "-n", "-o", "{user.delegate.target} {nnodes} {nodelist} {status_abbrev}")
+      } until: {
+        $0.out.hasPrefix("bee")
+      }
+      let there = try await b("jobs", "-n", "-o", "bee {nnodes} {nodelist} {status_abbrev}")
+      #expect(shown.out == there.out && shown.out.hasPrefix("bee 2 "), "\(shown) \(there)")
+      _ = try await a("cancel", id)
+      _ = try await ending(b)
+    }
+  }
+}
