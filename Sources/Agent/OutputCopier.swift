@@ -14,6 +14,8 @@ struct OutputCopier: Sendable {
   let origin: FluxConnection
   let pool: TargetPool
   let log: OriginLog
+  /// Where the remote job is.
+  let uri: FluxURI
   let id: JobID
   let userID: UInt32
   /// Where the owner wants it; nil: in the job's log.
@@ -25,7 +27,7 @@ struct OutputCopier: Sendable {
   private static let execLog = "guest.exec.eventlog"
   private static let outputLog = "guest.output"
 
-  func copy(_ remote: JobID, at uri: FluxURI, _ output: DelegatedJob.Output) async -> DelegatedJob.Event {
+  func copy(_ remote: JobID, _ output: DelegatedJob.Output) async -> DelegatedJob.Event {
     do {
       let target = try await pool.target(uri)
       if output == .new, files == nil, await target.journal.waitForEnd(of: remote, within: Self.patience) {
@@ -195,21 +197,40 @@ struct OutputCopier: Sendable {
 
   private func read(
     _ path: String, skipping known: Int, _ remote: JobID, _ target: FluxConnection, into buffer: LineBuffer,
-    _ adapt: @Sendable (EventlogEntry) async throws -> [EventlogEntry]
+    _ adapt: @escaping @Sendable (EventlogEntry) async throws -> [EventlogEntry]
   ) async throws {
-    var left = known
-    let request: JSON = ["id": remote.json, "path": .string(path), "flags": 0]
-    let watch = await target.stream("job-info.eventlog-watch", request, cancelTopic: "job-info.eventlog-watch-cancel")
+    let cursor = LogCursor(skipping: known, into: buffer)
     do {
-      for try await response in watch {
-        guard let line = try response.json()?["event"]?.stringValue else { continue }
-        for entry in try await adapt(try EventlogEntry(parsing: line)) {
-          if left > 0 { left -= 1 } else { await buffer.add(entry.line) }
+      do {
+        try await take(watch(path, remote, target, .bounded(4096, bytes: 8 << 20)), cursor, adapt)
+      } catch let error as ConnectionError where error.code == .limit {
+        // It writes faster than home can take it. On a connection of its own the target can be made to wait, and nobody else has to.
+        log.debug("\(id): much output: \(path) has a connection of its own now")
+        try await pool.withOwnConnection(to: uri) { own in
+          await cursor.startOver()
+          try await self.take(self.watch(path, remote, own, .pausing(1024, bytes: 4 << 20)), cursor, adapt)
         }
       }
     } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
       // A job that never ran, or wrote nothing, has no such log.
     }
+  }
+
+  private func take(
+    _ stream: RPCStream, _ cursor: LogCursor, _ adapt: @Sendable (EventlogEntry) async throws -> [EventlogEntry]
+  ) async throws {
+    for try await response in stream {
+      guard let line = try response.json()?["event"]?.stringValue, await cursor.isNew() else { continue }
+      await cursor.add(try await adapt(try EventlogEntry(parsing: line)))
+    }
+  }
+
+  private func watch(
+    _ path: String, _ remote: JobID, _ target: FluxConnection, _ buffering: RPCStream.Buffering
+  ) async -> RPCStream {
+    await target.stream(
+      "job-info.eventlog-watch", ["id": remote.json, "path": .string(path), "flags": 0],
+      cancelTopic: "job-info.eventlog-watch-cancel", buffering: buffering)
   }
 
   /// How many entries of the remote log the origin has. The origin's own entries of the execution log are not counted.

@@ -27,6 +27,10 @@ actor TargetPool {
   /// How long a target may take to tell of the jobs that are active there.
   private static let backlogTime = Duration.seconds(120)
 
+  /// How many connections there are at once that serve one job each.
+  private static let maximumOwnConnections = 16
+
+  private let ownConnections = Gate(maximumOwnConnections)
   private let configuration: FluxConnection.Configuration
   /// The origin's name in marks.
   private let origin: String
@@ -65,6 +69,21 @@ actor TargetPool {
       throw TargetFailure("\(uri): \(Self.maximumTargets) other targets are connected", isTransient: true)
     }
     return try await withCheckedThrowingContinuation { wait(uri, $0) }
+  }
+
+  /// Runs `body` with a connection to a target that nobody else uses, when it is its turn to have one.
+  nonisolated func withOwnConnection(
+    to uri: FluxURI, _ body: @escaping @Sendable (FluxConnection) async throws -> Void
+  ) async throws {
+    try await ownConnections.run {
+      try await FluxConnection.withConnection(to: uri, configuration: configuration, logger: log.logger) { connection in
+        try await withTaskCancellationHandler {
+          try await body(connection)
+        } onCancel: {
+          connection.cancel()
+        }
+      }
+    }
   }
 
   private func wait(_ uri: FluxURI, _ continuation: CheckedContinuation<FluxTarget, any Error>) {

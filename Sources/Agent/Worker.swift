@@ -40,8 +40,9 @@ struct Worker: Sendable {
       if let target = try? await pool.target(uri) { await target.journal.unfollow(remote) }
       return nil
     case .copy(let uri, let remote, let output, let files):
-      return await OutputCopier(origin: origin, pool: pool, log: log, id: id, userID: getuid(), files: files)
-        .copy(remote, at: uri, output)
+      let copier = OutputCopier(
+        origin: origin, pool: pool, log: log, uri: uri, id: id, userID: getuid(), files: files)
+      return await copier.copy(remote, output)
     case .control(let uri, let remote, let control): return await self.control(uri, remote, control)
     case .annotate(let memo):
       // Most jobs are over before anybody has looked.

@@ -156,11 +156,7 @@ public actor FluxConnection {
     _ topic: String, _ payload: JSON? = nil, node: UInt32 = Message.anyNode, cancelTopic: String? = nil,
     buffering: RPCStream.Buffering = .bounded(1 << 20)
   ) -> RPCStream {
-    let limit =
-      switch buffering {
-      case .bounded(let limit), .pausing(let limit): limit
-      }
-    let waiting = Waiting(resumeBelow: max(1, limit / 2))
+    let waiting = Waiting(limit: buffering.limit)
     let (base, continuation) = AsyncThrowingStream<Message, any Error>.makeStream()
     let box = handlerBox
     let loop = channel.eventLoop
@@ -175,7 +171,7 @@ public actor FluxConnection {
       }
     }
     return RPCStream(base: base) {
-      if waiting.take() { loop.execute { box.value.resumeReading() } }
+      if waiting.take($0.payload?.readableBytes ?? 0) { loop.execute { box.value.resumeReading() } }
     }
   }
 

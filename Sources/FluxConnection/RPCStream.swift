@@ -13,17 +13,23 @@ public struct RPCStream: AsyncSequence, Sendable {
 
   /// What happens when the consumer is slower than the peer.
   public enum Buffering: Hashable, Sendable {
-    /// Keep up to so many responses, then fail the stream with ``ConnectionError`` `limit`.
-    case bounded(Int)
-    /// Stop reading from the connection while more than so many responses wait. Every other request on the connection waits as
-    /// well: only for a connection whose consumer awaits nothing else on it.
-    case pausing(Int)
+    /// Keep up to so many responses, of so many bytes together, then fail the stream with ``ConnectionError`` `limit`.
+    case bounded(Int, bytes: Int = .max)
+    /// Stop reading from the connection while more than so many responses wait, or more bytes. Every other request on the connection
+    /// waits as well: only for a connection whose consumer awaits nothing else on it.
+    case pausing(Int, bytes: Int = .max)
+
+    var limit: (count: Int, bytes: Int) {
+      switch self {
+      case .bounded(let count, let bytes), .pausing(let count, let bytes): (count, bytes)
+      }
+    }
   }
 
   private let base: AsyncThrowingStream<Message, any Error>
-  private let consumed: @Sendable () -> Void
+  private let consumed: @Sendable (Message) -> Void
 
-  init(base: AsyncThrowingStream<Message, any Error>, consumed: @escaping @Sendable () -> Void) {
+  init(base: AsyncThrowingStream<Message, any Error>, consumed: @escaping @Sendable (Message) -> Void) {
     self.base = base
     self.consumed = consumed
   }
@@ -31,12 +37,12 @@ public struct RPCStream: AsyncSequence, Sendable {
   /// The one iterator.
   public struct AsyncIterator: AsyncIteratorProtocol {
     var base: AsyncThrowingStream<Message, any Error>.AsyncIterator
-    let consumed: @Sendable () -> Void
+    let consumed: @Sendable (Message) -> Void
 
     /// The next response, or nil at the stream's normal end.
     public mutating func next() async throws -> Message? {
       guard let message = try await base.next() else { return nil }
-      consumed()
+      consumed(message)
       return message
     }
   }
@@ -66,12 +72,14 @@ extension RPCStream {
     }
 
     func yield(_ message: Message) {
-      let count = waiting.add()
+      let isTooMuch = waiting.add(message.payload?.readableBytes ?? 0)
       switch buffering {
-      case .bounded(let limit) where count > limit:
+      case .bounded(let count, let bytes) where isTooMuch:
+        let size = bytes == .max ? "" : ", or \(bytes >> 20) MiB,"
         finish(
-          ConnectionError(.limit, "more than \(limit) responses of \(message.topic ?? "a stream") wait to be read"))
-      case .pausing(let limit) where count > limit:
+          ConnectionError(
+            .limit, "more than \(count) responses\(size) of \(message.topic ?? "a stream") wait to be read"))
+      case .pausing where isTooMuch:
         if waiting.pause() { handler.pauseReading() }
         continuation.yield(message)
       default: continuation.yield(message)

@@ -7,19 +7,21 @@ import Synchronization
 final class Waiting: Sendable {
   private struct State {
     var count = 0
+    var bytes = 0
     var isPaused = false
   }
 
   private let state = Mutex(State())
-  private let resumeBelow: Int
+  private let limit: (count: Int, bytes: Int)
 
-  init(resumeBelow: Int) { self.resumeBelow = resumeBelow }
+  init(limit: (count: Int, bytes: Int)) { self.limit = limit }
 
-  /// One more waits. Returns how many that makes.
-  func add() -> Int {
+  /// One more waits. Returns whether these are too many, or too large together. A single one never is too large.
+  func add(_ bytes: Int) -> Bool {
     state.withLock {
       $0.count += 1
-      return $0.count
+      $0.bytes += bytes
+      return $0.count > limit.count || ($0.bytes > limit.bytes && $0.count > 1)
     }
   }
 
@@ -31,11 +33,12 @@ final class Waiting: Sendable {
     }
   }
 
-  /// One was taken. Returns true when reading is to start again.
-  func take() -> Bool {
+  /// One was taken. Returns true when reading is to start again: at half the limits.
+  func take(_ bytes: Int) -> Bool {
     state.withLock {
       $0.count -= 1
-      guard $0.isPaused, $0.count < resumeBelow else { return false }
+      $0.bytes -= bytes
+      guard $0.isPaused, $0.count < max(1, limit.count / 2), $0.bytes <= limit.bytes / 2 else { return false }
       $0.isPaused = false
       return true
     }
