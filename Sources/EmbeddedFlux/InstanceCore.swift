@@ -26,7 +26,8 @@ final class InstanceCore {
     let setsHostname = cspawn_can_set_hostname() != 0
     let resources = Self.resources(configuration, ownHost: setsHostname ? nil : Self.hostname())
     manager = JobManager(broker, log, VirtualCluster(resources))
-    executor = JobExecutor(broker, manager, reactor, uri: uri.description, setsHostname: setsHostname)
+    executor = JobExecutor(
+      broker, manager, reactor, uri: uri.description, directory: runDirectory, setsHostname: setsHostname)
     exec = ExecService(broker, log, reactor, uri: uri.description)
     manager.executor = executor
     let attributes = AttributeService(
