@@ -34,7 +34,11 @@ final class InstanceCore {
       broker, Self.attributes(configuration, uri, runDirectory, resources, started: broker.now()))
     let resource = ResourceService(broker, manager)
     let config = ConfigService(broker, configuration.settings)
-    config.check = { [plugins = manager.plugins] in plugins.objection(to: $0) }
+    do { try manager.queues.configure(configuration.settings) } catch {
+      throw EmbeddedInstance.StartError("the configuration is not valid: \(error.text ?? "")")
+    }
+    config.check = { [manager] in manager.objection(to: $0) }
+    config.changed = { [manager] in manager.configure($0) }
     manager.plugins.configuration = { [unowned config] in config.configuration }
     let parts: [(String, any Service)] = [
       ("attr", attributes), ("config", config), ("event", EventService(broker)),
