@@ -31,6 +31,8 @@ final class ConfigService: Service {
   private(set) var configuration: JSON
   /// Asks whether a configuration is acceptable; the text is why not.
   var check: (JSON) -> String? = { _ in nil }
+  /// Told of a configuration that is taken over.
+  var changed: (JSON) -> Void = { _ in }
 
   init(_ broker: Broker, _ configuration: JSON = [:]) {
     self.broker = broker
@@ -43,6 +45,7 @@ final class ConfigService: Service {
     case "load":
       if let objection = check(request.payload) { throw ServiceError(.invalid, objection) }
       configuration = request.payload
+      changed(configuration)
       broker.respond(request)
     default: throw Broker.unknownMethod(request)
     }

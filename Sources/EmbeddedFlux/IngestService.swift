@@ -42,7 +42,9 @@ final class IngestService: Service {
     let json: JSON
     do { json = try JSON(parsing: text) } catch { throw ServiceError(.invalid, "jobspec: invalid JSON: \(error)") }
     let jobspec: Jobspec
-    do { jobspec = try Jobspec(json) } catch { throw ServiceError(.notPermitted, error.message) }
+    let submitted: Jobspec
+    do { submitted = try Jobspec(json) } catch { throw ServiceError(.notPermitted, error.message) }
+    jobspec = try manager.queues.completed(submitted)
     try Self.check(sizeOf: jobspec)
     if let constraint = jobspec.constraints { try check(constraint) }
     return jobspec

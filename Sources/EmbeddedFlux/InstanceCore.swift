@@ -26,14 +26,19 @@ final class InstanceCore {
     let setsHostname = cspawn_can_set_hostname() != 0
     let resources = Self.resources(configuration, ownHost: setsHostname ? nil : Self.hostname())
     manager = JobManager(broker, log, VirtualCluster(resources))
-    executor = JobExecutor(broker, manager, reactor, uri: uri.description, setsHostname: setsHostname)
+    executor = JobExecutor(
+      broker, manager, reactor, uri: uri.description, directory: runDirectory, setsHostname: setsHostname)
     exec = ExecService(broker, log, reactor, uri: uri.description)
     manager.executor = executor
     let attributes = AttributeService(
       broker, Self.attributes(configuration, uri, runDirectory, resources, started: broker.now()))
     let resource = ResourceService(broker, manager)
     let config = ConfigService(broker, configuration.settings)
-    config.check = { [plugins = manager.plugins] in plugins.objection(to: $0) }
+    do { try manager.queues.configure(configuration.settings) } catch {
+      throw EmbeddedInstance.StartError("the configuration is not valid: \(error.text ?? "")")
+    }
+    config.check = { [manager] in manager.objection(to: $0) }
+    config.changed = { [manager] in manager.configure($0) }
     manager.plugins.configuration = { [unowned config] in config.configuration }
     let parts: [(String, any Service)] = [
       ("attr", attributes), ("config", config), ("event", EventService(broker)),

@@ -17,6 +17,8 @@ final class Job {
   let redacted: JSON
   /// The same with updates applied.
   private(set) var current: JSON
+  /// The resources that it asks for, with updates applied.
+  private(set) var demand: VirtualCluster.Demand
   private(set) var eventlog: [EventlogEntry] = []
   private(set) var state = JobState.new
   private(set) var urgency: Int
@@ -76,6 +78,7 @@ final class Job {
     }
     self.redacted = redacted
     current = redacted
+    demand = VirtualCluster.Demand(jobspec)
   }
 
   var isActive: Bool { state != .inactive }
@@ -147,6 +150,7 @@ final class Job {
 
   private func update(_ entry: EventlogEntry) {
     current = jobspec(with: entry.context ?? [:])
+    if let updated = try? Jobspec(current) { demand = VirtualCluster.Demand(updated) }
     if state == .sched { state = .priority }
   }
 
@@ -188,6 +192,9 @@ final class Job {
   var isOverridden: Bool {
     current["attributes"]?["system"]?["exec"]?["test"]?["override"]?.intValue ?? 0 != 0
   }
+
+  /// The queue that it is in; nil is the one without a name.
+  var queue: String? { current["attributes"]?["system"]?["queue"]?.stringValue }
 
   /// The time limit in seconds; 0 is none.
   var duration: Double { current["attributes"]?["system"]?["duration"]?.doubleValue ?? 0 }

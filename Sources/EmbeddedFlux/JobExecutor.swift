@@ -16,6 +16,8 @@ final class JobExecutor {
   private unowned let manager: JobManager
   private let reactor: ProcessReactor
   private let uri: String
+  /// Where jobs' temporary directories are made.
+  private let directory: String
   private let setsHostname: Bool
   private var runs: [JobID: JobRun] = [:]
   /// Jobs that nothing is run for.
@@ -23,7 +25,11 @@ final class JobExecutor {
   /// The time limits of those that have started.
   private var overriddenLimits: [JobID: Scheduled<Void>] = [:]
 
-  init(_ broker: Broker, _ manager: JobManager, _ reactor: ProcessReactor, uri: String, setsHostname: Bool) {
+  init(
+    _ broker: Broker, _ manager: JobManager, _ reactor: ProcessReactor, uri: String, directory: String,
+    setsHostname: Bool
+  ) {
+    self.directory = directory
     self.broker = broker
     self.manager = manager
     self.reactor = reactor
@@ -48,6 +54,7 @@ final class JobExecutor {
     log(job, "starting")
     broker.register("0-shell-\(job.id.encoded(.f58plain))", run)
     manager.post(job, "start")
+    do throws(JobFiles.Failure) { try run.prepare(directory: directory) } catch { return fail(run, error) }
     log(
       job, "shell.init",
       [
@@ -60,6 +67,13 @@ final class JobExecutor {
         "version": 1, "encoding": ["stdout": "UTF-8", "stderr": "UTF-8"],
         "count": ["stdout": .int(Int64(layout.tasks.count)), "stderr": .int(Int64(layout.tasks.count))], "options": [:],
       ])
+    let ranks = JSON.string(IDSet(0..<layout.tasks.count).bracketed)
+    for (stream, path) in run.redirects {
+      output(job, "redirect", ["stream": .string(stream), "rank": ranks, "path": .string(path)])
+    }
+    for warning in run.warnings {
+      output(job, "log", ["rank": 0, "level": 4, "message": .string(warning), "component": "output.task"])
+    }
     let resourcesFirst = resources.ranks.first?.rank ?? 0
     run.start(environment: environment(job, layout), hostnames: setsHostname, leader: resourcesFirst)
     if run.hasStarted { log(job, "shell.start", ["taskmap": layout.taskMap]) }
@@ -86,6 +100,22 @@ final class JobExecutor {
       job, type: "timeout", severity: 0, note: "resource allocation expired", userID: broker.owner)
   }
 
+  /// The job's shell could not even start: what it would log, raise and end with.
+  private func fail(_ run: JobRun, _ failure: JobFiles.Failure) {
+    let job = run.job
+    for line in failure.log { shellLog(run, level: line.level, component: line.component, line.text) }
+    manager.raise(job, type: "exec", severity: 0, note: failure.note, userID: job.userID)
+    run.abort(failure.status)
+  }
+
+  /// A line of the shell's: to where standard error goes.
+  private func shellLog(_ run: JobRun, level: Int64, component: String?, _ text: String) {
+    if run.log("\(level == 0 ? "FATAL" : "ERROR"): \(component.map { "\($0): " } ?? "")\(text)") { return }
+    var context: JSONObject = ["rank": 0, "level": .int(level), "message": .string(text)]
+    context["component"] = component.map { .string($0) }
+    output(run.job, "log", context)
+  }
+
   private func environment(_ job: Job, _ layout: TaskLayout) -> [String: String] {
     var variables: [String: String] = [:]
     for (name, value) in job.jobspec.environment { variables[name] = value.stringValue }
@@ -93,6 +123,8 @@ final class JobExecutor {
     variables["FLUX_JOB_SIZE"] = String(layout.tasks.count)
     variables["FLUX_JOB_NNODES"] = String(layout.nodeCount)
     variables["FLUX_URI"] = uri
+    variables["FLUX_JOB_ID_PATH"] = "/" + job.id.encoded(.f58)
+    variables["FLUX_KVS_NAMESPACE"] = "job-\(job.id.encoded(.dec))"
     variables["FLUX_PROXY_REMOTE"] = nil
     return variables
   }
@@ -147,11 +179,7 @@ final class JobExecutor {
       let words = String(cString: strerror(errnum))
       let name = job.jobspec.command.first ?? ""
       let note = "task \(task.rank) (host \(task.host)): start failed: \(name): \(words)"
-      output(
-        job, "log",
-        [
-          "level": 0, "rank": .int(Int64(task.node)), "component": "task", "message": .string(note),
-        ])
+      shellLog(run, level: 0, component: nil, note)
       manager.raise(job, type: "exec", severity: 0, note: note, userID: job.userID)
     case .exited(let task, let pid, let status):
       // The shell reports the first task that ends, and no other.
@@ -164,6 +192,7 @@ final class JobExecutor {
           "signaled":
             .int(Int64(status.signal ?? 0)), "exitcode": .int(Int64(status.returnCode)),
         ])
+    case .log(let text): shellLog(run, level: 3, component: nil, text)
     case .limitReached: expire(job)
     case .finished(let status): finish(job, status)
     }

@@ -88,7 +88,7 @@ indirect enum JobFilter {
         || ids.contains(Int64(UInt32.max))
     case .name(let names): return names.contains(job.jobspec.name)
     case .queue(let names):
-      return names.contains(job.current["attributes"]?["system"]?["queue"]?.stringValue ?? "")
+      return names.contains(job.queue ?? "")
     case .states(let mask): return job.state.rawValue & mask != 0
     case .results(let mask): return (job.result?.rawValue ?? 0) & mask != 0
     case .hosts(let hosts): return job.resources?.hostlist.contains { hosts.contains($0) } ?? false

@@ -40,9 +40,11 @@ final class JobListService: Service {
     let since = request.payload["since"]?.doubleValue ?? 0
     let constraint = try JobFilter(request.payload["constraint"])
     var found: [Job] = []
-    for job in sorted() {
-      if limit > 0 && found.count >= limit { break }
-      if !job.isActive, (job.times[.inactive] ?? 0) <= since { continue }
+    let hasRoom = { limit <= 0 || found.count < limit }
+    for job in sortedActive() where hasRoom() && constraint.matches(job) { found.append(job) }
+    // Those that have ended are in order already: the newest are looked at, and no more than is asked for.
+    for id in manager.inactive.reversed() {
+      guard hasRoom(), let job = manager.jobs[id], (job.times[.inactive] ?? 0) > since else { break }
       if constraint.matches(job) { found.append(job) }
     }
     guard request.isStreaming else {
@@ -56,41 +58,29 @@ final class JobListService: Service {
     broker.respond(request, errnum: .noData)
   }
 
-  /// Pending by priority, running by start, inactive by end, the newest first: Flux's order.
-  private func sorted() -> [Job] {
+  /// Pending by priority, running by start, the newest first: Flux's order. After them come the inactive, by end.
+  private func sortedActive() -> [Job] {
     var pending: [Job] = []
     var running: [Job] = []
-    var inactive: [Job] = []
-    for id in manager.order {
-      guard let job = manager.jobs[id] else { continue }
-      switch job.state {
-      case .new, .depend, .priority, .sched: pending.append(job)
-      case .run, .cleanup: running.append(job)
-      case .inactive: inactive.append(job)
-      }
-    }
+    for job in manager.active.values { if job.isRunning { running.append(job) } else { pending.append(job) } }
     pending.sort { ($0.priority, $1.id) > ($1.priority, $0.id) }
     running.sort { ($0.times[.run] ?? 0, $0.id) > ($1.times[.run] ?? 0, $1.id) }
-    inactive.sort { ($0.times[.inactive] ?? 0, $0.id) > ($1.times[.inactive] ?? 0, $1.id) }
-    return pending + running + inactive
+    return pending + running
   }
 
   private func stats() -> JSON {
     var states: [JobState: Int64] = [:]
-    var results: [JobResult: Int64] = [:]
-    for job in manager.jobs.values {
-      states[job.state, default: 0] += 1
-      if let result = job.result { results[result, default: 0] += 1 }
-    }
+    for job in manager.active.values { states[job.state, default: 0] += 1 }
+    states[.inactive] = Int64(manager.inactive.count)
+    let result = { (result: JobResult) -> JSON in .int(Int64(self.manager.results[result] ?? 0)) }
     let count = { (state: JobState) -> JSON in .int(states[state] ?? 0) }
     return [
       "job_states": [
         "depend": count(.depend), "priority": count(.priority), "sched": count(.sched), "run": count(.run),
         "cleanup": count(.cleanup), "inactive": count(.inactive), "total": .int(Int64(manager.jobs.count)),
       ],
-      "successful": .int(results[.completed] ?? 0),
-      "failed": .int(results[.failed] ?? 0),
-      "canceled": .int(results[.canceled] ?? 0), "timeout": .int(results[.timeout] ?? 0), "inactive_purged": 0,
+      "successful": result(.completed), "failed": result(.failed), "canceled": result(.canceled),
+      "timeout": result(.timeout), "inactive_purged": 0,
       "queues": [],
     ]
   }

@@ -15,12 +15,15 @@ extension JobManager {
   func update(_ job: Job, _ updates: JSONObject, for request: Request) throws(ServiceError) {
     var updates = updates
     var needsValidation = false
+    var needsFeasibility = false
     for (path, value) in updates {
       let verdict = try verdict(on: path, value, job, request)
       if !verdict.isValidated { needsValidation = true }
+      if verdict.needsFeasibility { needsFeasibility = true }
       for (path, value) in verdict.further { updates[path] = value }
     }
     if needsValidation { try plugins.check("job.validate", job, extra: ["jobspec": job.jobspec(with: updates)]) }
+    if needsFeasibility { try checkFeasibility(job.jobspec(with: updates)) }
     if let duration = updates[Self.durationPath]?.doubleValue, job.isRunning {
       let expiration = try expiration(of: job, lasting: duration)
       post(job, "jobspec-update", updates)
@@ -59,7 +62,19 @@ extension JobManager {
   private func queueVerdict(_ value: JSON, _ job: Job) throws(ServiceError) -> PluginHost.UpdateVerdict {
     guard let name = value.stringValue else { throw ServiceError(.invalid, "plugin args unpack failed") }
     guard !job.isRunning else { throw ServiceError(.invalid, "update of queue for running job not supported") }
-    throw ServiceError(.invalid, "'\(name)' is not a valid queue")
+    let present = job.current["attributes"]?["system"]?["constraints"]
+    let constraints = try queues.constraints(in: name, from: job.queue, present)
+    return PluginHost.UpdateVerdict(
+      needsFeasibility: true, further: ["attributes.system.constraints": constraints])
+  }
+
+  private func checkFeasibility(_ json: JSON) throws(ServiceError) {
+    let jobspec: Jobspec
+    do { jobspec = try Jobspec(json) } catch { throw ServiceError(.invalid, error.message) }
+    try IngestService.check(sizeOf: jobspec)
+    if let objection = cluster.objection(to: VirtualCluster.Demand(jobspec)) {
+      throw ServiceError(.overflow, objection)
+    }
   }
 
   private func expiration(of job: Job, lasting duration: Double) throws(ServiceError) -> Double {

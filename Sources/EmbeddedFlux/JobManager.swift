@@ -19,11 +19,17 @@ final class JobManager {
   var cluster: VirtualCluster
   let plugins: PluginHost
   private(set) var jobs: [JobID: Job] = [:]
-  /// Inactive jobs, the oldest first; may name jobs that were forgotten already.
-  private var inactive: [JobID] = []
+  /// Those that are not at their end.
+  private(set) var active: [JobID: Job] = [:]
+  /// Inactive jobs in the order of their ends, the oldest first.
+  private(set) var inactive: [JobID] = []
+  /// How the inactive jobs have ended.
+  private(set) var results: [JobResult: Int] = [:]
   /// All jobs in order of submission, the newest last.
   private(set) var order: [JobID] = []
-  private var queue: [Job] = []
+  private var pending = PendingJobs()
+  /// The queues; see ``queuesChanged()``.
+  var queues = Queues()
   /// Who waits for a job, by the id of that job.
   var dependants: [JobID: [Job]] = [:]
   private var isPassDue = false
@@ -77,14 +83,33 @@ final class JobManager {
     return job
   }
 
-  var activeCount: Int { jobs.count - inactive.count }
+  var activeCount: Int { active.count }
+
+  // MARK: The configuration
+
+  /// Why a configuration cannot be taken over.
+  func objection(to configuration: JSON) -> String? {
+    var next = queues
+    do throws(ServiceError) { try next.configure(configuration) } catch {
+      return "error updating job-ingest: \(error.text ?? "")"
+    }
+    return plugins.objection(to: configuration)
+  }
+
+  /// Takes a configuration over that nobody objects to.
+  func configure(_ configuration: JSON) {
+    try? queues.configure(configuration)
+    queuesChanged()
+  }
 
   // MARK: A new job
 
   /// Takes a job that ingest has checked. What a plugin rejects leaves nothing behind.
   func add(_ job: Job) throws(ServiceError) {
     guard activeCount < Self.maximumActive else { throw ServiceError(.busy, "too many active jobs") }
+    try queues.checkSubmission(to: job.queue)
     jobs[job.id] = job
+    active[job.id] = job
     // Held back until the job is accepted: a rejected job has no events.
     job.isProcessing = true
     job.pending.append(
@@ -112,6 +137,7 @@ final class JobManager {
 
   private func forget(_ job: Job) {
     jobs[job.id] = nil
+    active[job.id] = nil
     plugins.notify("job.destroy", job)
     plugins.freeData(of: job)
   }
@@ -178,7 +204,7 @@ final class JobManager {
     case .cleanup: cleanUp(job)
     case .inactive: retire(job)
     }
-    if before == .sched, job.state != .sched { queue.removeAll { $0 === job } }
+    if before == .sched, job.state != .sched { pending.remove(job) }
     resolveDependants(of: job, entry)
   }
 
@@ -205,11 +231,15 @@ final class JobManager {
 
   private func retire(_ job: Job) {
     inactive.append(job.id)
+    active[job.id] = nil
+    if let result = job.result { results[result, default: 0] += 1 }
     plugins.notify("job.inactive-add", job)
     plugins.notify("job.destroy", job)
     plugins.freeData(of: job)
     if inactive.count > Self.maximumInactive + Self.maximumInactive / 10 {
-      for id in inactive.prefix(Self.maximumInactive / 10) { jobs[id] = nil }
+      for id in inactive.prefix(Self.maximumInactive / 10) {
+        if let result = jobs.removeValue(forKey: id)?.result { results[result, default: 1] -= 1 }
+      }
       inactive.removeFirst(Self.maximumInactive / 10)
       order.removeAll { jobs[$0] == nil }
     }
@@ -240,13 +270,22 @@ final class JobManager {
 
   private func enqueue(_ job: Job) {
     if job.bypassesScheduler { return }
-    if let objection = cluster.objection(to: VirtualCluster.Demand(job.jobspec)) {
+    // The scheduler hears of it when its queue is started.
+    guard queues.isStarted(job.queue) else { return }
+    if let objection = cluster.objection(to: job.demand) {
       return raise(job, type: "alloc", severity: 0, note: objection)
     }
-    let index = queue.firstIndex {
-      $0.priority < job.priority || ($0.priority == job.priority && $0.id > job.id)
+    pending.insert(job)
+    schedule()
+  }
+
+  /// Queues were started or stopped, or are new, or gone: their jobs go to the scheduler, or come back from it.
+  func queuesChanged() {
+    for job in active.values where job.state == .sched {
+      let isStarted = queues.isStarted(job.queue)
+      if isStarted, !pending.contains(job) { enqueue(job) }
+      if !isStarted { pending.remove(job) }
     }
-    queue.insert(job, at: index ?? queue.endIndex)
     schedule()
   }
 
@@ -259,12 +298,9 @@ final class JobManager {
 
   private func pass() {
     isPassDue = false
-    while !isStopping, let job = queue.first, job.priority > 0 {
-      guard
-        let found = cluster.allocate(
-          VirtualCluster.Demand(job.jobspec), start: broker.now(), duration: job.duration)
-      else { return }
-      queue.removeFirst()
+    while !isStopping, let job = pending.first, job.priority > 0 {
+      guard let found = cluster.allocate(job.demand, start: broker.now(), duration: job.duration) else { return }
+      pending.remove(job)
       job.resources = found
       let summary = found.ranks.map { "rank\($0.rank)/core\($0.cores.bracketed)" }.joined(separator: ",")
       job.annotations["sched"] = ["resource_summary": .string(summary)]
@@ -277,7 +313,7 @@ final class JobManager {
   /// The instance stops: whatever runs is ended.
   func stop() {
     isStopping = true
-    for job in jobs.values where job.isActive {
+    for job in active.values.sorted(by: { $0.id < $1.id }) {
       raise(job, type: "cancel", severity: 0, note: "the instance is shutting down", userID: broker.owner)
     }
     plugins.unloadAll()

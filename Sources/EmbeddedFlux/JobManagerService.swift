@@ -6,8 +6,8 @@ import Glibc
 
 /// The requests of `job-manager`.
 final class JobManagerService: Service {
-  private unowned let broker: Broker
-  private unowned let manager: JobManager
+  unowned let broker: Broker
+  unowned let manager: JobManager
   private let journal: Journal
   private var waiters = StreamSet<JobID?>()
   private var waited: Set<JobID> = []
@@ -36,8 +36,10 @@ final class JobManagerService: Service {
     case "list": list(request)
     case "getinfo": broker.respond(request, ["max_jobid": (manager.order.last ?? JobID(rawValue: 0)).json])
     case "history.get": try history(request)
-    case "queue-list": broker.respond(request, ["queues": []])
-    case "queue-status": broker.respond(request, ["enable": true, "start": true])
+    case "queue-list": broker.respond(request, ["queues": .array(manager.queues.names.map { .string($0) })])
+    case "queue-status": try queueStatus(request)
+    case "queue-enable": try queueEnable(request)
+    case "queue-start": try queueStart(request)
     case "jobtap": try jobtap(request)
     case "jobtap-query": try query(request)
     case "events-journal": try journal.open(request)
@@ -87,8 +89,8 @@ final class JobManagerService: Service {
     let type = try request.string("type")
     let severity = try request.int("severity")
     let user = try request.int("userid")
-    let chosen = manager.jobs.values.filter {
-      $0.isActive && $0.state.rawValue & states != 0
+    let chosen = manager.active.values.filter {
+      $0.state.rawValue & states != 0
         && (user == Int(UInt32.max) || user == -1 || user == Int($0.userID))
     }
     if request.payload["dry_run"]?.boolValue != true {
@@ -209,7 +211,7 @@ final class JobManagerService: Service {
 
   private func list(_ request: Request) {
     let limit = Int(request.payload["max_entries"]?.intValue ?? 0)
-    let active = manager.order.compactMap { manager.jobs[$0] }.filter(\.isActive)
+    let active = manager.active.values.sorted { $0.id < $1.id }
     let jobs = (limit > 0 ? active.prefix(limit) : active[...]).map { job -> JSON in
       [
         "id": job.id.json, "userid": .int(Int64(job.userID)), "urgency": .int(Int64(job.urgency)),
@@ -222,7 +224,7 @@ final class JobManagerService: Service {
 
   /// The newest jobs first, by a Python slice: `flux job last` asks for `[:1]`, `[-1:]`, `[1:3]` or `[:]`.
   private func history(_ request: Request) throws(ServiceError) {
-    let newest = Array(manager.order.reversed())
+    let newest = manager.order.reversed()
     let words = (request.payload["slice"]?.stringValue ?? "[:]").dropFirst().dropLast()
     let parts = words.split(separator: ":", omittingEmptySubsequences: false)
     guard parts.count == 2, parts.allSatisfy({ $0.isEmpty || Int($0) != nil }) else {
@@ -233,7 +235,8 @@ final class JobManagerService: Service {
     }
     let lower = bounds[0] ?? 0
     let upper = bounds[1] ?? newest.count
-    broker.respond(request, ["jobs": .array(lower < upper ? newest[lower..<upper].map(\.json) : [])])
+    let chosen = newest.dropFirst(lower).prefix(max(upper - lower, 0))
+    broker.respond(request, ["jobs": .array(chosen.map(\.json))])
   }
 
   // MARK: Plugins

@@ -17,6 +17,8 @@ final class JobRun: Service {
     case cannotStart(TaskLayout.Task, errnum: CInt)
     case exited(TaskLayout.Task, pid: pid_t, WaitStatus)
     case limitReached
+    /// Something that the shell would log.
+    case log(String)
     case finished(WaitStatus)
   }
 
@@ -56,6 +58,9 @@ final class JobRun: Service {
   private var isFinished = false
   private var exits = 0
   private var startFailure: WaitStatus?
+  private var files: JobFiles?
+  private var directories: JobDirectories?
+  private lazy var template = makeTemplate()
 
   init(
     _ job: Job, _ layout: TaskLayout, _ broker: Broker, _ reactor: ProcessReactor,
@@ -69,6 +74,31 @@ final class JobRun: Service {
   }
 
   // MARK: Start
+
+  private func makeTemplate() -> JobTemplate {
+    let none = ResourceSet(ranks: [], startTime: 0, expiration: 0, properties: [:])
+    return JobTemplate(job, layout, job.resources ?? none, directories: directories?.paths ?? [])
+  }
+
+  /// Makes the job's directories and opens its files.
+  func prepare(directory: String) throws(JobFiles.Failure) {
+    directories = JobDirectories(job.id, layout, parent: directory)
+    files = try JobFiles(job, layout, template, broker)
+  }
+
+  /// Which streams go to files.
+  var redirects: [(stream: String, path: String)] { files?.redirects ?? [] }
+  /// What the shell has to say about the job's options.
+  var warnings: [String] { files?.warnings ?? [] }
+
+  /// Writes a line of the shell's to where standard error goes. Returns false when that is no file.
+  func log(_ text: String) -> Bool { files?.log(text) ?? false }
+
+  /// Ends the job before any task has started.
+  func abort(_ status: WaitStatus) {
+    startFailure = status
+    checkEnd()
+  }
 
   /// Starts every task. The first that cannot be started ends the job.
   func start(environment: [String: String], hostnames: Bool, leader: Int) {
@@ -92,7 +122,8 @@ final class JobRun: Service {
     variables["FLUX_TASK_RANK"] = String(task.rank)
     variables["FLUX_TASK_LOCAL_ID"] = String(task.localID)
     if hostnames { variables["HOSTNAME"] = task.host }
-    let input = try Pipe()
+    if let path = directories?.paths[task.node] { variables["FLUX_JOB_TMPDIR"] = path }
+    let input = try inputPipe()
     let output: Pipe
     let errors: Pipe
     do { output = try Pipe() } catch {
@@ -105,32 +136,29 @@ final class JobRun: Service {
     }
     defer { close(all: [input.read, output.write, errors.write]) }
     let spawn = Spawn(
-      command: job.jobspec.command.map { expand($0, task) }, environment: variables, directory: job.jobspec.cwd,
+      command: job.jobspec.command.map { template.render($0, task) }, environment: variables,
+      directory: job.jobspec.cwd,
       hostname: hostnames ? task.host : nil, input: input.read, output: output.write, error: errors.write)
     do { tasks[index].pid = try spawn.run() } catch {
       close(all: [input.write, output.read, errors.read])
       throw error
     }
     tasks[index].input = input.write
-    _ = fcntl(input.write, F_SETFL, O_NONBLOCK)
+    if input.write >= 0 { _ = fcntl(input.write, F_SETFL, O_NONBLOCK) }
     watch(index, output.read, "stdout")
     watch(index, errors.read, "stderr")
     watchProcess(index)
   }
 
-  private func close(all descriptors: [CInt]) { for descriptor in descriptors { Glibc.close(descriptor) } }
+  /// What a task reads, and where clients write that; -1 when it reads a file.
+  private func inputPipe() throws(Spawn.Failure) -> (read: CInt, write: CInt) {
+    if let file = try files?.openInput() { return (file, -1) }
+    let pipe = try Pipe()
+    return (pipe.read, pipe.write)
+  }
 
-  /// Flux's mustache templates in a command.
-  private func expand(_ word: String, _ task: TaskLayout.Task) -> String {
-    guard word.contains("{{") else { return word }
-    let values = [
-      "id": job.id.encoded(.f58), "jobid": job.id.encoded(.f58), "id.dec": job.id.encoded(.dec),
-      "taskid": String(task.rank), "task.id": String(task.rank), "name": job.jobspec.name,
-      "size": String(layout.tasks.count), "nnodes": String(layout.nodeCount),
-    ]
-    var text = word
-    for (key, value) in values { text = text.replacing("{{\(key)}}", with: value) }
-    return text
+  private func close(all descriptors: [CInt]) {
+    for descriptor in descriptors where descriptor >= 0 { Glibc.close(descriptor) }
   }
 
   // MARK: Watching
@@ -160,14 +188,27 @@ final class JobRun: Service {
     let rank = tasks[index].layout.rank
     switch event {
     case .read(let bytes):
+      let toFile = files?.write(bytes, rank: rank, stream: stream) { [weak self] in
+        guard let self, tasks[index].pipes[pipe] != nil else { return }
+        reactor.resume(pipe: pipe)
+      }
+      if toFile == true { return reportErrors() }
       tell(self, .data(task: rank, stream: stream, bytes))
       reactor.resume(pipe: pipe)
     case .endOfFile:
       tasks[index].pipes[pipe] = nil
-      tell(self, .endOfFile(task: rank, stream: stream))
+      finish(stream, rank)
       checkEnd()
     case .exited: break
     }
+  }
+
+  private func finish(_ stream: String, _ rank: Int) {
+    if files?.finish(rank: rank, stream: stream) != true { tell(self, .endOfFile(task: rank, stream: stream)) }
+  }
+
+  private func reportErrors() {
+    for words in files?.takeErrors() ?? [] { tell(self, .log(words)) }
   }
 
   private func exited(_ index: Int, _ raw: Int32) {
@@ -185,7 +226,7 @@ final class JobRun: Service {
   private func giveUpPipes(of index: Int) {
     for (pipe, stream) in tasks[index].pipes {
       reactor.drop(pipe: pipe)
-      tell(self, .endOfFile(task: tasks[index].layout.rank, stream: stream))
+      finish(stream, tasks[index].layout.rank)
     }
     tasks[index].pipes.removeAll()
     checkEnd()
@@ -193,10 +234,14 @@ final class JobRun: Service {
 
   private func checkEnd() {
     guard !isFinished, tasks.allSatisfy({ $0.status != nil && $0.pipes.isEmpty }) else { return }
+    if let files, !files.isDrained { return files.whenDrained { [weak self] in self?.checkEnd() } }
     isFinished = true
+    reportErrors()
+    files?.close()
     for timer in timers + [limitTimer, killTimer].compactMap({ $0 }) { timer.cancel() }
     for index in tasks.indices { closeInput(index) }
-    tell(self, .finished(combined))
+    guard let directories else { return tell(self, .finished(combined)) }
+    directories.remove(broker.loop) { [self] in tell(self, .finished(combined)) }
   }
 
   /// The job's wait status: the highest of its tasks' exit codes, a signal s counting as 128 + s, as flux-shell's.
@@ -232,6 +277,8 @@ final class JobRun: Service {
     killTimer = broker.after(seconds) { [weak self] in
       guard let self, !isFinished else { return }
       signal(SIGKILL)
+      // A file that takes nothing must not keep a job that is ended by force.
+      files?.abandon()
       killLater(seconds)
     }
   }

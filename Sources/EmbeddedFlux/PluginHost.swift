@@ -129,6 +129,8 @@ final class PluginHost {
   struct UpdateVerdict {
     /// Whether the updated jobspec need not be validated for this key.
     var isValidated = false
+    /// Whether the instance has to be able to run the updated job.
+    var needsFeasibility = false
     /// What has to be updated with it.
     var further: JSONObject = [:]
 
@@ -136,6 +138,7 @@ final class PluginHost {
       guard let other else { return self }
       var merged = self
       merged.isValidated = isValidated || other.isValidated
+      merged.needsFeasibility = needsFeasibility || other.needsFeasibility
       for (path, value) in other.further { merged.further[path] = value }
       return merged
     }
@@ -155,7 +158,8 @@ final class PluginHost {
       try Self.accept(answer, or: "update rejected by job-manager plugin")
       let output = answer.arguments.output
       let theirs = UpdateVerdict(
-        isValidated: output["validated"]?.intValue ?? 0 != 0, further: output["updates"]?.objectValue ?? [:])
+        isValidated: output["validated"]?.intValue ?? 0 != 0,
+        needsFeasibility: output["feasibility"]?.intValue ?? 0 != 0, further: output["updates"]?.objectValue ?? [:])
       verdict = verdict?.merged(theirs) ?? theirs
     }
     return verdict

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
+import CSpawn
 import FluxConnection
 import FluxJob
 import FluxWire
@@ -12,6 +13,14 @@ import Testing
 /// An instance in this process, spoken to as a client does.
 @Suite struct InstanceTests {
   static let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+  /// The name of the first node, with or without the right to give tasks names.
+  static var hostOfRank0: String {
+    if cspawn_can_set_hostname() != 0 { return "n0" }
+    var name = [CChar](repeating: 0, count: 256)
+    gethostname(&name, name.count - 1)
+    return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
 
   /// Starts an instance and connects to it.
   @discardableResult

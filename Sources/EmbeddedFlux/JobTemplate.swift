@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+
+/// Flux's mustache templates in commands and in names of files: `{{id}}`, `{{task.id}}`, `{{node.name}}` and so on. Pure.
+///
+/// A tag that means nothing, or nothing here, stays as it is.
+struct JobTemplate {
+  private let id: JobID
+  private let name: String
+  private let layout: TaskLayout
+  private let resources: ResourceSet
+  /// The jobs' directories, by node.
+  private let directories: [String?]
+
+  init(_ job: Job, _ layout: TaskLayout, _ resources: ResourceSet, directories: [String?] = []) {
+    id = job.id
+    name = job.jobspec.name
+    self.layout = layout
+    self.resources = resources
+    self.directories = directories
+  }
+
+  /// Replaces the tags; those of tasks and nodes when there is a task.
+  func render(_ text: String, _ task: TaskLayout.Task?) -> String {
+    guard text.contains("{{") else { return text }
+    var result = ""
+    var rest = text[...]
+    while let start = rest.firstRange(of: "{{"), let end = rest[start.upperBound...].firstRange(of: "}}") {
+      result += rest[..<start.lowerBound]
+      let tag = String(rest[start.upperBound..<end.lowerBound])
+      result += value(of: tag, task) ?? "{{\(tag)}}"
+      rest = rest[end.upperBound...]
+    }
+    return result + rest
+  }
+
+  private func value(of tag: String, _ task: TaskLayout.Task?) -> String? {
+    if tag.hasPrefix("jobid") { return identifier(tag.dropFirst(5)) }
+    if tag.hasPrefix("id") { return identifier(tag.dropFirst(2)) }
+    switch tag {
+    case "name": return name
+    case "nnodes": return String(layout.nodeCount)
+    case "ntasks", "size": return String(layout.tasks.count)
+    case "taskid", "task.id", "task.rank": return task.map { String($0.rank) }
+    case "task.index", "task.localid": return task.map { String($0.localID) }
+    case "tmpdir": return directories.indices.contains(task?.node ?? 0) ? directories[task?.node ?? 0] : nil
+    default: break
+    }
+    guard tag.hasPrefix("node."), let task, resources.ranks.indices.contains(task.node) else { return nil }
+    return node(String(tag.dropFirst(5)), task.node)
+  }
+
+  private func identifier(_ suffix: Substring) -> String? {
+    if suffix.isEmpty { return id.encoded(.f58) }
+    guard suffix.first == ".", let encoding = JobID.Encoding(rawValue: String(suffix.dropFirst())) else { return nil }
+    return id.encoded(encoding)
+  }
+
+  private func node(_ tag: String, _ node: Int) -> String? {
+    let rank = resources.ranks[node]
+    let own = layout.tasks.filter { $0.node == node }
+    switch tag {
+    case "id": return String(node)
+    case "name": return rank.host
+    case "broker_rank": return String(rank.rank)
+    case "ntasks": return String(own.count)
+    case "taskids": return IDSet(own.map(\.rank)).description
+    case "cores", "resources.cores": return rank.cores.description
+    case "gpus", "resources.gpus": return rank.gpus.description
+    case "ncores", "resources.ncores": return String(rank.cores.count)
+    default: return nil
+    }
+  }
+}
