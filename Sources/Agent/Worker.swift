@@ -124,18 +124,33 @@ struct Worker: Sendable {
 
   // MARK: A mirrored job's way to RUN
 
-  /// Writes the resources where everybody looks for them, and has the plugin let the job go.
+  /// How often it is tried to write a job's resources.
+  private static let resourceTries = 3
+
+  /// Has the plugin let the job go, and writes its resources where everybody looks for them. Both at once: the job manager has them from the
+  /// plugin and tells its journal; the KVS has them for whoever asks later.
   private func allocate(_ id: JobID, _ remote: ResourceSet, _ started: Double?) async -> DelegatedJob.Event {
     // The time limit is the target's to enforce: two clocks would disagree about it.
     var resources = remote
     resources.expiration = 0
     var request: JSONObject = ["id": id.json, "R": resources.json]
     if let started { request["started"] = .double(started) }
-    do {
-      try await writer.put("\(id.encoded(.kvs)).R", resources.json.text)
-      try await origin.rpc("job-manager.delegate.allocate", .object(request))
-      return .written
-    } catch { return .unwritten("the job's start: \(error)") }
+    async let isStored: Void = store(id, resources)
+    do { try await origin.rpc("job-manager.delegate.allocate", .object(request)) } catch {
+      await isStored
+      return .unwritten("the job's start: \(error)")
+    }
+    await isStored
+    return .written
+  }
+
+  private func store(_ id: JobID, _ resources: ResourceSet) async {
+    for attempt in 1...Self.resourceTries {
+      do { return try await writer.put("\(id.encoded(.kvs)).R", resources.json.text) } catch {
+        // The job runs all the same; only `flux job info ID R` finds nothing.
+        if attempt == Self.resourceTries { log.error("\(id): its resources could not be stored: \(error)") }
+      }
+    }
   }
 
   /// How often job-exec is asked that does not know the job yet, at first 2 ms apart.

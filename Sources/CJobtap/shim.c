@@ -22,9 +22,8 @@ int cjobtap_post_expiration(flux_plugin_t *p, flux_jobid_t id, double expiration
 }
 
 int cjobtap_post_override(flux_plugin_t *p, flux_jobid_t id, const char *run_duration) {
-  return flux_jobtap_event_post_pack(p, id, "jobspec-update", "{s:i s:s s:i}", "attributes.system.exec.test.override", 1,
-                                     "attributes.system.exec.test.run_duration", run_duration,
-                                     "attributes.system.exec.test.wait_status", 256);
+  return flux_jobtap_event_post_pack(p, id, "jobspec-update", "{s:i s:s}", "attributes.system.exec.test.override", 1,
+                                     "attributes.system.exec.test.run_duration", run_duration);
 }
 
 char **cjobtap_environment(void) { return environ; }

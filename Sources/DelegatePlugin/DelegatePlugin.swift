@@ -234,7 +234,7 @@ final class DelegatePlugin {
 
   /// The longest run of an execution that nothing runs in: ten years. Without it, the time limit would end the origin job with success
   /// when the remote one is still running.
-  private static let longestRun = "315360000s"
+  private static let longestRun = "3650d"
 
   /// Writes that the remote job has started, and has the execution wait for the agent's word.
   private func announce(_ id: JobID, _ started: Double?) -> Bool {

@@ -24,16 +24,18 @@ extension FluxTarget {
     return counts.reduce(0) { $0 + ($1 ?? 0) }
   }
 
-  /// How long its scheduler takes to match a job, in seconds: the mean of what it has matched (Fluxion).
+  /// How long its scheduler takes to match a job now, in seconds: the mean of what it has matched since its statistics were last reset
+  /// (Fluxion, `sched-fluxion-resource.stats-get`). A mean is told from the second job on; of a single one the longest time is its time.
   ///
   /// - Throws: an error that says so when the scheduler has no such time.
   public func matchTime() async throws -> Double {
     do {
       let stats = try await connection.rpc("sched-fluxion-resource.stats-get", nil, timeout: Self.patience)
-      guard let mean = stats["match"]?["succeeded"]?["stats"]?["avg"]?.doubleValue else {
-        throw ConnectionError(.notFlux, "\(connection.peer): its scheduler has matched nothing yet")
-      }
-      return mean
+      let matched = stats["match"]?["succeeded"]
+      guard let count = matched?["njobs-reset"]?.intValue, count > 0,
+        let time = matched?["stats"]?[count == 1 ? "max" : "avg"]?.doubleValue
+      else { throw ConnectionError(.notFlux, "\(connection.peer): its scheduler has matched nothing yet") }
+      return time
     } catch let error as RPCError where error.errnum == Errnum.notImplemented.rawValue {
       throw ConnectionError(.notFlux, "\(connection.peer): its scheduler tells no matching time")
     }

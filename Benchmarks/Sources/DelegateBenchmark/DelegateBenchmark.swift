@@ -10,6 +10,8 @@ import Logging
 ///     DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI      a job that is not delegated, without and with the plugin
 ///     DelegateBenchmark accept COUNT ORIGIN_URI TARGET TARGET from submission to the target's acceptance, two targets
 ///     DelegateBenchmark mirror COUNT TARGET_URI ORIGIN_URI    a job at the target, and the same mirrored from the origin
+///     DelegateBenchmark many COUNT TARGET_URI ORIGIN_URI      COUNT at once of each; the lag of the mirror; the origin's memory
+///     DelegateBenchmark pending COUNT TARGET_URI ORIGIN_URI   COUNT held jobs at once, until the target has them all
 @main
 struct DelegateBenchmark {
   static let logger = Logger(label: "benchmark") { _ in SwiftLogNoOpLogHandler() }
@@ -17,17 +19,25 @@ struct DelegateBenchmark {
   static func main() async throws {
     let words = CommandLine.arguments.dropFirst()
     guard words.count == (words.first == "accept" ? 5 : 4), let count = Int(words[2]), count > 0 else {
-      say("usage: DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI | accept COUNT ORIGIN_URI TARGET TARGET")
+      say(
+        "usage: DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI | accept COUNT ORIGIN_URI TARGET TARGET | "
+          + "mirror, many or pending COUNT TARGET_URI ORIGIN_URI")
       exit(2)
     }
     let first = try FluxURI(parsing: words[3])
     if words.first == "plain" {
       let second = try FluxURI(parsing: words[4])
       try await open(first) { without in try await open(second) { with in try await plain(count, without, with) } }
-    } else if words.first == "mirror" {
+    } else if words.first != "accept" {
       let second = try FluxURI(parsing: words[4])
       try await open(first) { target in
-        try await open(second) { origin in try await mirror(count, target, origin, first.description) }
+        try await open(second) { origin in
+          switch words.first {
+          case "many": try await Quantity(target: target, origin: origin, uri: first.description).many(count)
+          case "pending": try await Quantity(target: target, origin: origin, uri: first.description).pending(count)
+          default: try await mirror(count, target, origin, first.description)
+          }
+        }
       }
     } else {
       try await open(first) { origin in try await accept(count, origin, words[4], words[5]) }
@@ -73,31 +83,6 @@ struct DelegateBenchmark {
     report("directly at the target", times.direct)
     report("mirrored from the origin", times.mirrored)
     ratio("mirrored / direct", times.mirrored, times.direct)
-    try await quantity(count * 2, target, origin, uri)
-  }
-
-  /// Many at once: the rate of each way, one after the other, twice.
-  private static func quantity(
-    _ count: Int, _ target: FluxConnection, _ origin: FluxConnection, _ uri: String
-  ) async throws {
-    var rates: (direct: [Double], mirrored: [Double]) = ([], [])
-    for _ in 0..<2 {
-      rates.direct.append(try await rate(count, target, nil))
-      rates.mirrored.append(try await rate(count, origin, uri))
-    }
-    let direct = rates.direct.reduce(0, +) / 2
-    let mirrored = rates.mirrored.reduce(0, +) / 2
-    say("\(count) `true` at once: directly \(Int(direct)) jobs/s, mirrored \(Int(mirrored)) jobs/s")
-    say("  mirrored / direct: \((mirrored / direct * 1000).rounded() / 1000)")
-  }
-
-  private static func rate(_ count: Int, _ connection: FluxConnection, _ uri: String?) async throws -> Double {
-    let start = ContinuousClock.now
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      for _ in 0..<count { group.addTask { _ = try await timeToClean(connection, delegate: uri) } }
-      try await group.waitForAll()
-    }
-    return Double(count) / seconds(ContinuousClock.now - start)
   }
 
   private static func accept(_ count: Int, _ origin: FluxConnection, _ near: String, _ far: String) async throws {
@@ -136,20 +121,21 @@ struct DelegateBenchmark {
     return taken.timestamp - sent.timestamp
   }
 
-  private static func submit(
-    _ connection: FluxConnection, _ dependencies: [Dependency], delegate: String? = nil
+  static func submit(
+    _ connection: FluxConnection, _ dependencies: [Dependency], delegate: String? = nil, urgency: Int64 = 16
   ) async throws -> JobID {
     var jobspec = try Jobspec(
       Jobspec.Request(
         command: ["true"], environment: [("PATH", "/usr/bin:/bin")], cwd: "/tmp", dependencies: dependencies))
     if let delegate { jobspec.set(attribute: "delegate", to: .string(delegate)) }
     let signed = SignedJobspec(userID: getuid(), jobspec: jobspec.json.text)
-    let answer = try await connection.rpc("job-ingest.submit", ["J": .string(signed.text), "urgency": 16, "flags": 0])
+    let answer = try await connection.rpc(
+      "job-ingest.submit", ["J": .string(signed.text), "urgency": .int(urgency), "flags": 0])
     guard let id = JobID(answer["id"]) else { exit(1) }
     return id
   }
 
-  private static func events(_ connection: FluxConnection, _ id: JobID) async throws -> [EventlogEntry] {
+  static func events(_ connection: FluxConnection, _ id: JobID) async throws -> [EventlogEntry] {
     var entries: [EventlogEntry] = []
     let request: JSON = ["id": id.json, "path": "eventlog", "flags": 0]
     for try await response in await connection.stream("job-info.eventlog-watch", request) {
@@ -161,21 +147,21 @@ struct DelegateBenchmark {
   // MARK: Words
 
   /// Prints a line at once, also into a pipe.
-  private static func say(_ text: String) {
+  static func say(_ text: String) {
     print(text)
     fflush(nil)
   }
 
-  private static func seconds(_ duration: Duration) -> Double {
+  static func seconds(_ duration: Duration) -> Double {
     Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18
   }
 
-  private static func percentile(_ values: [Double], _ fraction: Double) -> Double {
+  static func percentile(_ values: [Double], _ fraction: Double) -> Double {
     let sorted = values.sorted()
     return sorted[min(sorted.count - 1, Int(Double(sorted.count) * fraction))]
   }
 
-  private static func report(_ name: String, _ values: [Double]) {
+  static func report(_ name: String, _ values: [Double]) {
     say(
       "  \(name): median \(milliseconds(percentile(values, 0.5))) ms, p99 \(milliseconds(percentile(values, 0.99))) ms")
   }
