@@ -36,6 +36,8 @@ public struct Agent: Sendable {
   /// What reaches the jobs' machines.
   enum Input: Sendable {
     case job(JobID, DelegatedJob.Event)
+    /// A target has held this job for a while, and nobody has released it.
+    case held(TargetJournal.Held, at: FluxURI)
   }
 
   private let configuration: Configuration
@@ -56,10 +58,11 @@ public struct Agent: Sendable {
     try await FluxConnection.withConnection(to: configuration.origin, logger: logger) { origin in
       let log = OriginLog(origin, fallback: logger)
       let name = try await Self.name(of: origin)
-      let pool = TargetPool(
-        configuration: configuration.connection, origin: name, probeTimeout: configuration.probeTimeout, log: log)
-      let settings = Settings()
       let (inputs, sink) = AsyncStream<Input>.makeStream()
+      let pool = TargetPool(
+        configuration: configuration.connection, origin: name, probeTimeout: configuration.probeTimeout, log: log,
+        sink: sink)
+      let settings = Settings()
       let writer = KVSWriter(origin)
       let worker = Worker(origin: origin, settings: settings, pool: pool, log: log, writer: writer, sink: sink)
       // Before the plugin names a job: no signal is missed.
@@ -129,6 +132,14 @@ public struct Agent: Sendable {
 
   // MARK: The machines
 
+  /// Whether a held job cannot be the copy that its machine will release: there is no machine, or it has another one. While a machine does
+  /// not know its copy yet, nothing is a stray.
+  private static func isStray(_ held: TargetJournal.Held, _ job: DelegatedJob?) -> Bool {
+    guard let job else { return true }
+    guard let remote = job.remote else { return false }
+    return remote != held.id
+  }
+
   /// Feeds inputs to the machines, one at a time, and has their actions carried out side by side.
   private static func drive(
     _ inputs: AsyncStream<Input>, _ worker: Worker, name: String, limits: DelegatedJob.Limits, log: OriginLog
@@ -136,7 +147,12 @@ public struct Agent: Sendable {
     var jobs: [JobID: DelegatedJob] = [:]
     await withDiscardingTaskGroup { group in
       for await input in inputs {
-        guard case .job(let id, let event) = input else { continue }
+        guard case .job(let id, let event) = input else {
+          if case .held(let held, let uri) = input, isStray(held, jobs[held.mark.id]) {
+            group.addTask { await worker.cancelStray(held, at: uri) }
+          }
+          continue
+        }
         if case .discovered = event, jobs[id] == nil { jobs[id] = DelegatedJob(id: id, origin: name, limits: limits) }
         for action in jobs[id]?.handle(event) ?? [] {
           switch action {

@@ -36,14 +36,19 @@ actor TargetPool {
   private let origin: String
   private let probeTimeout: Duration
   private let log: OriginLog
+  private let sink: AsyncStream<Agent.Input>.Continuation
   private var slots: [FluxURI: Slot] = [:]
   private var lastNumber: UInt64 = 0
   private var isStopped = false
   private let wanted: AsyncStream<(FluxURI, UInt64)>
   private let want: AsyncStream<(FluxURI, UInt64)>.Continuation
 
-  init(configuration: FluxConnection.Configuration, origin: String, probeTimeout: Duration, log: OriginLog) {
+  init(
+    configuration: FluxConnection.Configuration, origin: String, probeTimeout: Duration, log: OriginLog,
+    sink: AsyncStream<Agent.Input>.Continuation
+  ) {
     self.configuration = configuration
+    self.sink = sink
     self.origin = origin
     self.probeTimeout = probeTimeout
     self.log = log
@@ -136,6 +141,7 @@ actor TargetPool {
         try await self.waitUntilIdle(uri, number)
       }
       group.addTask { await connection.waitForClose() }
+      group.addTask { try await self.watchHeld(journal, uri) }
       group.addTask {
         try await Task.sleep(for: Self.backlogTime)
         if await journal.isReady { return try await Task.sleep(for: .seconds(1 << 31)) }
@@ -144,6 +150,17 @@ actor TargetPool {
       defer { connection.cancel() }
       try await group.next()
       group.cancelAll()
+    }
+  }
+
+  /// How long a job may be held at a target before it is asked about, and how often that is.
+  private static let heldTime = Duration.seconds(10)
+
+  /// Asks about jobs that are held for long: what outlived the agent that has sent it may be there beside the copy that is on record.
+  private nonisolated func watchHeld(_ journal: TargetJournal, _ uri: FluxURI) async throws {
+    while true {
+      try await Task.sleep(for: Self.heldTime)
+      for held in await journal.held(since: Self.heldTime) { sink.yield(.held(held, at: uri)) }
     }
   }
 

@@ -50,6 +50,11 @@ struct Worker: Sendable {
       await origin.notify("job-manager.memo", ["id": id.json, "volatile": true, "memo": .object(memo)])
       return nil
     case .allocate(let resources, let started): return await allocate(id, resources, started)
+    case .release:
+      do { try await origin.rpc("job-manager.delegate.release", ["id": id.json]) } catch {
+        log.debug("\(id): \(error)")
+      }
+      return nil
     case .start: return await override(["event": "start", "jobid": id.json])
     case .finish(let status):
       return await override(["event": "finish", "jobid": id.json, "status": .int(Int64(status.rawValue))])
@@ -196,6 +201,20 @@ struct Worker: Sendable {
     case .unreachable(let failure): return .unreachable(failure)
     case .unanswered(let failure): return .unanswered(failure)
     }
+  }
+
+  /// Cancels a job that a target holds, and that the origin's record of its job does not name: it was never released, and never will be.
+  func cancelStray(_ held: TargetJournal.Held, at uri: FluxURI) async {
+    do {
+      let answer = try await origin.rpc("job-info.lookup", ["id": held.mark.id.json, "keys": ["eventlog"], "flags": 0])
+      let entries = try Eventlog(parsing: answer["eventlog"]?.stringValue ?? "").entries
+      // The same id, submitted at another time, is a job of another instance.
+      guard entries.first?.timestamp == held.mark.submitted else { return }
+      let known = entries.filter { $0.name == "delegated" || $0.name == "delegate::submit" }
+      guard !known.contains(where: { JobID($0.context?["jobid"]) == held.id }) else { return }
+      try await pool.target(uri).cancel(held.id, note: "a second copy of \(held.mark.id), which was never released")
+      log.info("\(held.mark.id): a second copy at \(uri), \(held.id), was canceled; it never ran")
+    } catch { log.debug("\(held.mark.id): a held copy at \(uri): \(error)") }
   }
 
   private func follow(_ id: JobID, _ remote: JobID, _ uri: FluxURI) async -> DelegatedJob.Event? {

@@ -28,6 +28,9 @@ final class DelegatePlugin {
   private var jobs: Set<UInt64> = []
   /// The resources that jobs on their way to RUN are to be given.
   private var resources: [UInt64: JSON] = [:]
+  /// Jobs that were ended, and are kept in CLEANUP.
+  private var kept: Set<UInt64> = []
+  private var patienceTimer: OpaquePointer?
   private var isUnloading = false
 
   /// - Throws: ``PluginConfiguration/Mistake`` when the arguments of `flux jobtap load` are wrong.
@@ -60,6 +63,7 @@ final class DelegatePlugin {
     let methods: [(String, flux_msg_handler_f)] = [
       ("attach", { _, _, message, data in from(data)?.attach(message) }),
       ("allocate", { _, _, message, data in from(data)?.allocate(message) }),
+      ("release", { _, _, message, data in from(data)?.release(message) }),
       ("disconnect", { _, _, message, data in from(data)?.disconnect(message) }),
     ]
     for (topic, callback) in callbacks {
@@ -75,6 +79,7 @@ final class DelegatePlugin {
   /// The job manager removes the plugin: the agent is told, and stops.
   func unload() {
     isUnloading = true
+    endPatience()
     link.close()
     supervisor.stop()
   }
@@ -169,6 +174,7 @@ final class DelegatePlugin {
 
   private func forget(_ id: JobID) {
     jobs.remove(id.rawValue)
+    kept.remove(id.rawValue)
     resources[id.rawValue] = nil
     if !isUnloading { link.send(["type": "gone", "id": id.json]) }
   }
@@ -183,6 +189,7 @@ final class DelegatePlugin {
     guard let topic else { return 0 }
     let name = String(cString: topic).dropFirst("job.event.".utf8.count)
     if name == "resource-update" { return unlimit(args) }
+    if name == "exception" { keep(args) }
     guard link.isAttached else { return 0 }
     guard Self.passedOn.contains(String(name)), let input = PluginArguments.input(args), let id = JobID(input["id"]),
       let entry = input["entry"], jobs.contains(id.rawValue)
@@ -198,6 +205,66 @@ final class DelegatePlugin {
       input["entry"]?["context"]?["expiration"]?.doubleValue != 0
     else { return 0 }
     return cjobtap_post_expiration(plugin, id.rawValue, 0)
+  }
+
+  // MARK: A job is cancelled
+
+  /// Somebody has ended a job whose copy may be at a target: it is kept in CLEANUP until the agent has made sure that no copy is left.
+  /// What the agent itself writes has no user; what it raises says that the job runs nowhere, or is its owner's there.
+  private func keep(_ args: OpaquePointer?) {
+    guard let input = PluginArguments.input(args), let id = JobID(input["id"]), jobs.contains(id.rawValue),
+      let context = input["entry"]?["context"], context["severity"]?.intValue == 0, context["userid"] != nil,
+      let type = context["type"]?.stringValue, !DelegationRequest.endings.contains(type), !kept.contains(id.rawValue),
+      flux_jobtap_epilog_start(plugin, DelegationRequest.epilogDescription) == 0
+    else { return }
+    kept.insert(id.rawValue)
+    if !link.isAttached { startPatience() }
+  }
+
+  /// The agent has nothing more to do for a job that was ended.
+  private func release(_ message: OpaquePointer?) {
+    guard let message else { return }
+    var text: UnsafePointer<CChar>?
+    guard flux_request_decode(message, nil, &text) == 0, let text,
+      let request = try? JSON(parsing: String(cString: text)), let id = JobID(request["id"])
+    else {
+      flux_respond_error(flux, message, EPROTO, "job-manager.delegate.release: wants id")
+      return
+    }
+    guard letGo(id.rawValue) else {
+      flux_respond_error(flux, message, EINVAL, "job \(id) is not kept")
+      return
+    }
+    flux_respond(flux, message, nil)
+  }
+
+  private func letGo(_ id: UInt64) -> Bool {
+    kept.remove(id)
+    return flux_jobtap_epilog_finish(plugin, id, DelegationRequest.epilogDescription, 0) == 0
+  }
+
+  /// How long jobs that were ended are kept while no agent is there, in seconds.
+  private static let patience = 60.0
+
+  private func startPatience() {
+    guard patienceTimer == nil else { return }
+    let me = Unmanaged.passUnretained(self).toOpaque()
+    patienceTimer = flux_timer_watcher_create(
+      flux_get_reactor(flux), Self.patience, 0, { _, _, _, data in from(data)?.losePatience() }, me)
+    if let patienceTimer { flux_watcher_start(patienceTimer) }
+  }
+
+  private func endPatience() {
+    if let patienceTimer { flux_watcher_destroy(patienceTimer) }
+    patienceTimer = nil
+  }
+
+  private func losePatience() {
+    endPatience()
+    guard !link.isAttached, !kept.isEmpty else { return }
+    PluginLog(flux).error(
+      "delegate: \(kept.count) jobs that were ended may have copies at their targets, and no agent is there to look")
+    for id in kept.sorted() { _ = letGo(id) }
   }
 
   // MARK: A remote job has started
@@ -281,12 +348,14 @@ final class DelegatePlugin {
     tellConfiguration()
     for id in jobs.sorted() { link.send(["type": "job", "id": JobID(rawValue: id).json]) }
     link.send(["type": "ready"])
+    endPatience()
     supervisor.agentAttached()
   }
 
   private func disconnect(_ message: OpaquePointer?) {
     guard let message else { return }
     link.disconnect(message)
+    if !link.isAttached, !kept.isEmpty { startPatience() }
   }
 
   private func query(_ args: OpaquePointer?) -> CInt {

@@ -86,8 +86,7 @@ extension DelegatedJob {
     case .waiting where wasCancelled: return end()
     case .waiting: return proceed()
     case .pausing(.submit) where wasCancelled && isNew: return end()
-    case .mirroring(let remote) where wasCancelled && !wasCancelledBefore && !mirror.isOwnException(entry):
-      return cancelRemote(remote)
+    case .mirroring(let remote) where wasCancelled && !wasCancelledBefore: return cancelRemote(remote)
     case .mirroring: return advance()
     default: return []
     }
@@ -102,7 +101,13 @@ extension DelegatedJob {
       if let name = entry.context?["description"]?.stringValue { addedDependencies.insert(name) }
     case "dependency-remove":
       if let name = entry.context?["description"]?.stringValue { removedDependencies.insert(name) }
-    case "exception" where entry.context?["severity"]?.intValue == 0: wasCancelled = true
+    // What the mirror writes has no user; everybody else's exception has (job-manager.raise, job-exec).
+    case "exception" where entry.context?["severity"]?.intValue == 0 && entry.context?["userid"] != nil:
+      wasCancelled = true
+      // The plugin judges the same way, before this event is passed on.
+      isKept = !DelegationRequest.endings.contains(entry.context?["type"]?.stringValue ?? "")
+    case "epilog-finish" where entry.context?["description"]?.stringValue == DelegationRequest.epilogDescription:
+      isKept = false
     default: break
     }
   }

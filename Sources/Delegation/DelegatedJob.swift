@@ -180,6 +180,8 @@ public struct DelegatedJob: Hashable, Sendable {
     /// Give the origin job the remote job's resources, and let it go to RUN. `started`: when the remote job did, if that is not on record yet.
     /// Answer: written, unwritten.
     case allocate(ResourceSet, started: Double?)
+    /// Let the origin job, which was ended, leave CLEANUP: no copy of it is left. No answer.
+    case release
     /// Have the origin job's execution start, without running anything. Answer: written, unwritten.
     case start
     /// Have the origin job's execution end. Answer: written, unwritten.
@@ -232,6 +234,8 @@ public struct DelegatedJob: Hashable, Sendable {
   var addedDependencies: Set<String> = []
   var removedDependencies: Set<String> = []
   var wasCancelled = false
+  /// Whether the plugin keeps the job, which was ended, in CLEANUP.
+  var isKept = false
   var tries = 0
   var ending: Ending?
 
@@ -242,6 +246,17 @@ public struct DelegatedJob: Hashable, Sendable {
     self.id = id
     self.origin = origin
     self.limits = limits
+  }
+
+  /// The remote job of the present attempt, as far as it is known.
+  public var remote: JobID? {
+    switch state {
+    case .recording(let remote), .releasing(let remote), .mirroring(let remote), .cancelling(let remote),
+      .pausing(.follow(let remote)), .pausing(.mirror(let remote)), .pausing(.record(let remote)),
+      .pausing(.release(let remote)), .pausing(.cancel(let remote)):
+      remote
+    default: nil
+    }
   }
 
   /// Takes an event and says what to do.
@@ -292,8 +307,19 @@ public struct DelegatedJob: Hashable, Sendable {
     guard state != .ended else { return [] }
     state = .ended
     reason = nil
-    return [.forget]
+    return letGo() + [.forget]
   }
+
+  /// Nothing holds the job in CLEANUP any more.
+  private mutating func letGo() -> [Action] {
+    guard isKept else { return [] }
+    isKept = false
+    return [.release]
+  }
+
+  /// How many tries a job that was ended is kept for while its target cannot be reached. After that it is gone from home, and its copy is
+  /// still cancelled as soon as that is possible.
+  static let keepingTries = 5
 
   // MARK: Pauses
 
@@ -302,7 +328,8 @@ public struct DelegatedJob: Hashable, Sendable {
     let pause = min(limits.firstPause * Double(1 << min(tries, 16)), limits.longestPause)
     tries += 1
     state = .pausing(next)
-    return [.pause(pause)]
+    guard wasCancelled, isKept, tries >= Self.keepingTries else { return [.pause(pause)] }
+    return [.complain("\(id): it was ended, and its copy cannot be cancelled yet: \(words)"), .pause(pause)] + letGo()
   }
 
   private mutating func resume() -> [Action] {

@@ -53,6 +53,11 @@ public struct DelegationRequest: Hashable, Sendable {
   /// The description of the dependency that holds the job.
   public static let dependencyDescription = "delegated"
 
+  /// The description of the epilog that keeps a job which was ended, until no copy of it is left.
+  public static let epilogDescription = "delegate"
+  /// The types of the exceptions with which a delegation itself ends a job.
+  public static let endings: Set<String> = ["DelegationSuccess", "DelegationFailure"]
+
   /// How a target is chosen.
   public var selection: Selection
   /// How the origin job follows the remote one.

@@ -75,11 +75,6 @@ struct JobMirror: Hashable, Sendable {
   /// The job was mirrored by an earlier agent: its log may have some of the output already.
   mutating func inherit() { isInherited = done.contains(.allocate) }
 
-  /// Whether an exception in the origin's eventlog is the one that the mirror itself has written, or is writing.
-  func isOwnException(_ entry: EventlogEntry) -> Bool {
-    underWay == .except || (exceptionType != nil && entry.context?["type"]?.stringValue == exceptionType)
-  }
-
   /// How many nodes the remote job has, once it runs.
   var nodeCount: Int? { resources?.nodeCount }
 

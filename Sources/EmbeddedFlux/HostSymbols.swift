@@ -141,6 +141,27 @@ public func flux_jobtap_job_set_flag(_ plugin: OpaquePointer?, _ id: UInt64, _ f
   return 0
 }
 
+/// Holds the job of the callback that is under way in CLEANUP, until the epilog of that description has finished.
+@c(flux_jobtap_epilog_start) @implementation
+public func flux_jobtap_epilog_start(_ plugin: OpaquePointer?, _ description: UnsafePointer<CChar>?) -> CInt {
+  guard let (_, manager, job) = job(plugin, UInt64.max), let description, job.state == .cleanup else {
+    return invalid()
+  }
+  manager.post(job, "epilog-start", ["description": .string(String(cString: description))])
+  return 0
+}
+
+/// Ends an epilog.
+@c(flux_jobtap_epilog_finish) @implementation
+public func flux_jobtap_epilog_finish(
+  _ plugin: OpaquePointer?, _ id: UInt64, _ description: UnsafePointer<CChar>?, _ status: CInt
+) -> CInt {
+  guard let (_, manager, job) = job(plugin, id), let description, job.state == .cleanup else { return invalid() }
+  manager.post(
+    job, "epilog-finish", ["description": .string(String(cString: description)), "status": .int(Int64(status))])
+  return 0
+}
+
 /// Keeps a value for a job; it is freed when the job ends or the plugin is unloaded.
 @c(flux_jobtap_job_aux_set) @implementation
 public func flux_jobtap_job_aux_set(

@@ -50,6 +50,10 @@ final class Job {
   var raisedStatus: WaitStatus?
   /// The signal that a fatal exception sends to the job's processes.
   var endSignal = SIGTERM
+  /// How many epilogs of plugins hold it in CLEANUP.
+  private(set) var openEpilogs = 0
+  /// Whether an epilog holds it there, or is about to.
+  var isHeldByEpilog: Bool { openEpilogs > 0 || pending.contains { $0.name == "epilog-start" } }
   /// Whether its resources were given back.
   var isReleased = false
   /// What plugins keep for the job.
@@ -115,6 +119,8 @@ final class Job {
       if let name = entry.context?["description"]?.stringValue { dependencies.append(name) }
     case "dependency-remove":
       dependencies.removeAll { $0 == entry.context?["description"]?.stringValue }
+    case "epilog-start" where state == .cleanup: openEpilogs += 1
+    case "epilog-finish" where state == .cleanup: openEpilogs = max(0, openEpilogs - 1)
     case "set-flags": setFlags.formUnion(entry.context?["flags"]?.arrayValue?.compactMap(\.stringValue) ?? [])
     case "memo": note(memo: entry.context ?? [:])
     case "resource-update":

@@ -187,7 +187,8 @@ final class JobManager {
         ["id": job.id.json, "type": entry.context?["type"] ?? "", "severity": entry.context?["severity"] ?? 0])
     // An exception had ended the job before its processes ended: this event changes no state, but its resources are free now.
     case "finish" where job.state == .cleanup: release(job)
-    case "free" where job.state == .cleanup: post(job, "clean")
+    case "free" where job.state == .cleanup: clean(job)
+    case "epilog-finish" where job.state == .cleanup: job.resources == nil ? clean(job) : free(job)
     case "resource-update": executor?.limit(job)
     default: break
     }
@@ -209,7 +210,7 @@ final class JobManager {
   }
 
   private func cleanUp(_ job: Job) {
-    guard job.resources != nil else { return post(job, "clean") }
+    guard job.resources != nil else { return clean(job) }
     if job.waitStatus == nil { executor?.terminate(job) } else { release(job) }
   }
 
@@ -225,8 +226,17 @@ final class JobManager {
     job.isReleased = true
     if !job.bypassesScheduler { cluster.release(resources) }
     post(job, "release", ["ranks": "all", "final": true])
-    post(job, "free")
+    free(job)
     schedule()
+  }
+
+  /// After its processes' end, and after the epilogs of plugins.
+  private func free(_ job: Job) {
+    if job.isReleased, !job.isHeldByEpilog { post(job, "free") }
+  }
+
+  private func clean(_ job: Job) {
+    if !job.isHeldByEpilog { post(job, "clean") }
   }
 
   private func retire(_ job: Job) {

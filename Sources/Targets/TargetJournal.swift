@@ -27,8 +27,18 @@ public actor TargetJournal {
   }
 
   private struct Unclaimed {
+    var mark: Mark
+    var since = ContinuousClock.now
     var events: [EventlogEntry] = []
     var resources: JSON?
+  }
+
+  /// A job that this origin has sent, and that nobody has followed or released.
+  public struct Held: Hashable, Sendable {
+    /// Its id at the target.
+    public var id: JobID
+    /// Whose copy it is.
+    public var mark: Mark
   }
 
   private let connection: FluxConnection
@@ -85,10 +95,12 @@ public actor TargetJournal {
       return deliver(id, events)
     }
     if unclaimed[id] == nil {
-      guard let jobspec = told["jobspec"], Mark(jobspec: jobspec)?.origin == origin else { return }
-      keep(id)
+      guard let jobspec = told["jobspec"], let mark = Mark(jobspec: jobspec), mark.origin == origin else { return }
+      keep(id, mark)
     }
     unclaimed[id]?.events += events
+    // One that may run is followed by now, or was handed off; one that is over is looked up.
+    if events.contains(where: Self.isRelease) { unclaimed[id] = nil }
     if let resources = told["R"] { unclaimed[id]?.resources = resources }
   }
 
@@ -98,8 +110,23 @@ public actor TargetJournal {
     readyWaiters = []
   }
 
-  private func keep(_ id: JobID) {
-    unclaimed[id] = Unclaimed()
+  private static func isRelease(_ entry: EventlogEntry) -> Bool {
+    entry.name == "clean" || (entry.name == "urgency" && entry.context?["urgency"]?.intValue != 0)
+  }
+
+  /// The job with a mark among those that nobody has followed or released yet. Unlike a list of jobs, the journal knows them at once.
+  public func held(_ mark: Mark) -> JobID? {
+    unclaimed.first { $0.value.mark.names(sameJobAs: mark) }?.key
+  }
+
+  /// The jobs that have been held, and not followed, for so long.
+  public func held(since age: Duration) -> [Held] {
+    let limit = ContinuousClock.now - age
+    return unclaimed.filter { $0.value.since < limit }.map { Held(id: $0.key, mark: $0.value.mark) }
+  }
+
+  private func keep(_ id: JobID, _ mark: Mark) {
+    unclaimed[id] = Unclaimed(mark: mark)
     order.append(id)
     guard order.count > 2 * Self.maximumUnclaimed else { return }
     order = order.filter { unclaimed[$0] != nil }

@@ -17,7 +17,7 @@ import Testing
   private static let submit = entry("submit", ["userid": 0, "urgency": 20, "flags": 0, "version": 1])
   private static let held = entry("dependency-add", ["description": "delegated"])
   private static let validate = entry("validate")
-  private static let cancel = entry("exception", ["type": "cancel", "severity": 0, "note": ""])
+  private static let cancel = entry("exception", ["type": "cancel", "severity": 0, "note": "", "userid": 0])
 
   private static func record(_ events: [EventlogEntry], dependency: String = target) throws -> JobRecord {
     let jobspec = try Jobspec(
@@ -195,7 +195,7 @@ import Testing
   @Test func cancelledBeforeAnythingWasSent() throws {
     var job = new()
     _ = job.handle(.discovered(isNew: true))
-    #expect(job.handle(.origin(Self.cancel)) == [.forget])
+    #expect(job.handle(.origin(Self.cancel)) == [.release, .forget])
   }
 
   @Test func cancelledWhileTheTargetAnswers() throws {
@@ -213,6 +213,22 @@ import Testing
       Issue.record("no second try")
       return
     }
+    #expect(job.handle(.cancelled) == [.release, .forget])
+  }
+
+  /// Its target stays away: after a while the job is gone from home, and its copy is cancelled when that is possible.
+  @Test func cancelledAndTheTargetAway() throws {
+    var job = try submitting()
+    _ = job.handle(.origin(Self.cancel))
+    _ = job.handle(.accepted(Self.remote))
+    var released = 0
+    for _ in 0..<10 {
+      let actions = job.handle(.unreachable(TargetFailure("down", isTransient: true)))
+      if actions.contains(.release) { released += 1 }
+      _ = job.handle(.timer)
+    }
+    #expect(released == 1)
+    #expect(job.handle(.gone) == [])
     #expect(job.handle(.cancelled) == [.forget])
   }
 
@@ -233,7 +249,7 @@ import Testing
     _ = job.handle(.gone)
     _ = job.handle(.timer)
     #expect(job.state == .looking)
-    #expect(job.handle(.found(nil)) == [.forget])
+    #expect(job.handle(.found(nil)) == [.release, .forget])
   }
 
   // MARK: Events that do not fit

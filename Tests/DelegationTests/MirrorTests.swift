@@ -185,12 +185,12 @@ import Testing
 
   @Test func theOwnerCancels() throws {
     var job = try Self.mirroring()
-    let cancel = Self.entry("exception", ["type": "cancel", "severity": 0, "note": ""])
+    let cancel = Self.entry("exception", ["type": "cancel", "severity": 0, "note": "", "userid": 0])
     guard case .cancel(_, Self.remote, _) = job.handle(.origin(cancel)).first else {
       Issue.record("\(job.state)")
       return
     }
-    #expect(job.handle(.cancelled) == [.forget])
+    #expect(job.handle(.cancelled) == [.release, .forget])
   }
 
   @Test func aLostTargetIsFollowedAgain() throws {
@@ -236,6 +236,16 @@ import Testing
     _ = job.handle(.copied)
     #expect(
       job.handle(.remote([.finished(at: 6, WaitStatus(exit: 0))])) == [.finish(WaitStatus(exit: 0))])
+  }
+
+  /// An earlier agent has written the remote job's exception, and not yet its end: that is not a cancellation.
+  @Test func takenOverBetweenExceptionAndEnd() throws {
+    let exception = Self.entry("exception", ["type": "timeout", "severity": 0, "note": "b: expired"])
+    var job = try Self.mirroring([Self.alloc, Self.start, exception])
+    _ = job.handle(.remote([.started(at: 5, Self.resources), .exception(type: "timeout", note: "expired")]))
+    _ = job.handle(.copied)
+    #expect(
+      job.handle(.remote([.finished(at: 6, WaitStatus(signal: 14))])) == [.finish(WaitStatus(signal: 14))])
   }
 
   /// The plugin is unloaded: the job goes on, and nothing of it is touched.

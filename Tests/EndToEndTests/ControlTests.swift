@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
 import FluxJob
+import Glibc
 import Testing
 
 /// Whatever an owner does to a job at its origin reaches it where it runs.
@@ -83,6 +84,34 @@ import Testing
       _ = try await eventlog(a, id)
       let there = try await b("jobs", "-a", "-n", "-o", "{duration}")
       #expect(there.out.trimmed == "120.0", "\(there)")
+    }
+  }
+
+  /// Cancelled while the agent can do nothing, and is killed then: the next one makes sure that nothing is left at the target. Until it
+  /// has, the job is not gone from home.
+  @Test(arguments: Host.available) func cancelledWithoutAnAgent(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      for wait in ["delegate::submit", "start"] {
+        let submitted = try await a("submit", "-S", "system.delegate=bee", "sleep", "1000")
+        let id = submitted.out.trimmed
+        _ = try await a("job", "wait-event", "-t", "20", id, wait)
+        let agent = try await a.agent()
+        #expect(kill(agent, SIGSTOP) == 0)
+        let cancelled = try await a("cancel", id)
+        #expect(cancelled.code == 0, "\(cancelled)")
+        try await Task.sleep(for: .milliseconds(300))
+        let kept = try await a("jobs", "-n", "-o", "{state}")
+        #expect(kept.out.trimmed == "CLEANUP", "\(kept)")
+        #expect(kill(agent, SIGKILL) == 0)
+        let log = try await eventlog(a, id)
+        #expect(log.out.contains("epilog-finish"), "\(log)")
+        let there = try await eventually {
+          try await b("jobs", "-n")
+        } until: {
+          $0.lines.isEmpty
+        }
+        #expect(there.lines.isEmpty, "\(there)")
+      }
     }
   }
 

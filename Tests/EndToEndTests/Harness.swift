@@ -108,12 +108,13 @@ func run(
   }
 }
 
-/// Asks until the answer satisfies, for at most 20 s. Returns the last answer.
+/// Asks until the answer satisfies, for at most 20 s unless it is said otherwise. Returns the last answer.
 func eventually(
-  _ ask: () async throws -> Output, until isGood: (Output) -> Bool
+  within limit: Duration = .seconds(20), _ ask: () async throws -> Output, until isGood: (Output) -> Bool
 ) async throws -> Output {
   var answer = try await ask()
-  for _ in 0..<200 where !isGood(answer) {
+  let end = ContinuousClock.now + limit
+  while !isGood(answer), ContinuousClock.now < end {
     try await Task.sleep(for: .milliseconds(100))
     answer = try await ask()
   }

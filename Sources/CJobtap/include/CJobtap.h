@@ -53,6 +53,8 @@ int flux_jobtap_service_register(flux_plugin_t *p, const char *method, flux_msg_
 int flux_jobtap_dependency_add(flux_plugin_t *p, flux_jobid_t id, const char *description);
 int flux_jobtap_dependency_remove(flux_plugin_t *p, flux_jobid_t id, const char *description);
 int flux_jobtap_job_set_flag(flux_plugin_t *p, flux_jobid_t id, const char *flag);
+int flux_jobtap_epilog_start(flux_plugin_t *p, const char *description);
+int flux_jobtap_epilog_finish(flux_plugin_t *p, flux_jobid_t id, const char *description, int status);
 int flux_jobtap_job_aux_set(
     flux_plugin_t *p, flux_jobid_t id, const char *name, void *val, flux_free_f free_fn);
 int flux_jobtap_job_subscribe(flux_plugin_t *p, flux_jobid_t id);
