@@ -139,11 +139,13 @@ struct JobMirror: Hashable, Sendable {
   private func exceptionStep(_ target: String) -> (Step, DelegatedJob.Action)? {
     guard let exceptionType else { return nil }
     if explains == true, !done.contains(.explain), explainsFirst || done.contains(.except) {
-      let words = "\(target): the job's end there is not its own doing: \(exceptionType): \(exceptionNote)"
+      let words =
+        "\(target): the job's end there is not its own doing: \(exceptionType)"
+        + (exceptionNote.isEmpty ? "" : ": \(exceptionNote)")
       return (.explain, Self.exception("DelegationFailure", 1, words))
     }
     guard !done.contains(.except) else { return nil }
-    return (.except, Self.exception(exceptionType, 0, "\(target): \(exceptionNote)"))
+    return (.except, Self.exception(exceptionType, 0, exceptionNote.isEmpty ? target : "\(target): \(exceptionNote)"))
   }
 
   private static func exception(_ type: String, _ severity: Int64, _ note: String) -> DelegatedJob.Action {

@@ -32,10 +32,11 @@ extension FluxTarget {
     do {
       let stats = try await connection.rpc("sched-fluxion-resource.stats-get", nil, timeout: Self.patience)
       let matched = stats["match"]?["succeeded"]
-      guard let count = matched?["njobs-reset"]?.intValue, count > 0,
+      guard let count = matched?["njobs-reset"]?.intValue,
         let time = matched?["stats"]?[count == 1 ? "max" : "avg"]?.doubleValue
-      else { throw ConnectionError(.notFlux, "\(connection.peer): its scheduler has matched nothing yet") }
-      return time
+      else { throw ConnectionError(.notFlux, "\(connection.peer): its scheduler's statistics have no matching time") }
+      // Nothing is known of one that has matched nothing yet: it comes after those that have a time.
+      return count > 0 ? time : .greatestFiniteMagnitude
     } catch let error as RPCError where error.errnum == Errnum.notImplemented.rawValue {
       throw ConnectionError(.notFlux, "\(connection.peer): its scheduler tells no matching time")
     }

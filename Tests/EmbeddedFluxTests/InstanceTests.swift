@@ -117,7 +117,7 @@ import Testing
 
   @Test func firstComeFirstServed() async throws {
     try await Self.withInstance(nodes: 1, cores: 1) { _, connection in
-      let first = try await Self.submit(connection, Self.jobspec(["sleep", "0.3"]))
+      let first = try await Self.submit(connection, Self.jobspec(["sleep", "3"]))
       let second = try await Self.submit(connection, Self.jobspec(["true"]))
       let urgent = try await Self.submit(connection, Self.jobspec(["true"]), urgency: 20)
       var starts: [JobID: Double] = [:]
@@ -210,7 +210,7 @@ import Testing
 
   @Test func afterok() async throws {
     try await Self.withInstance { _, connection in
-      let first = try await Self.submit(connection, Self.jobspec(["sleep", "0.2"]))
+      let first = try await Self.submit(connection, Self.jobspec(["sleep", "3"]))
       var dependent = try Self.jobspec(["true"])
       dependent.set(attribute: "dependencies", to: [["scheme": "afterok", "value": .string(first.encoded(.f58))]])
       let second = try await Self.submit(connection, dependent)
