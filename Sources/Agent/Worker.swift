@@ -46,7 +46,14 @@ struct Worker: Sendable {
     case .control(let uri, let remote, let control): return await self.control(uri, remote, control)
     case .annotate(let memo):
       // Most jobs are over before anybody has looked.
+      let since = OriginLog.now
       do { try await Task.sleep(for: Self.annotationDelay) } catch { return nil }
+      var memo = memo
+      // What is shown of the delegation holds from a time on.
+      if var shown = memo["delegate"]?.objectValue {
+        shown["since"] = .double(since)
+        memo["delegate"] = .object(shown)
+      }
       await origin.notify("job-manager.memo", ["id": id.json, "volatile": true, "memo": .object(memo)])
       return nil
     case .allocate(let resources, let started): return await allocate(id, resources, started)

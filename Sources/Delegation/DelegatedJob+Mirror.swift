@@ -16,7 +16,9 @@ extension DelegatedJob {
     guard case .mirroring = state else { return [] }
     isFollowing = true
     tries = 0
-    return advance()
+    guard isUnknown else { return advance() }
+    isUnknown = false
+    return [.annotate(["delegate": ["unknown": .null]])] + advance()
   }
 
   mutating func remote(_ events: [RemoteEvent]) -> [Action] {
@@ -41,7 +43,11 @@ extension DelegatedJob {
   mutating func lost(_ failure: TargetFailure) -> [Action] {
     isFollowing = false
     switch state {
-    case .mirroring(let remote), .pausing(.mirror(let remote)): return pause(.follow(remote), failure.message)
+    case .mirroring(let remote), .pausing(.mirror(let remote)):
+      // Unreachable is not failed: what is not known is shown as that, once, with its reason.
+      let shown: [Action] = isUnknown ? [] : [.annotate(["delegate": ["unknown": .string(failure.message)]])]
+      isUnknown = true
+      return pause(.follow(remote), failure.message) + shown
     default: return []
     }
   }

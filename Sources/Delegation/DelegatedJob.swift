@@ -223,6 +223,8 @@ public struct DelegatedJob: Hashable, Sendable {
   var control = RemoteControl()
   /// Whether the target tells what happens to the remote job.
   var isFollowing = false
+  /// Whether it is shown that nobody knows how the remote job fares.
+  var isUnknown = false
   var hasSelected = false
   /// Which attempt this is, from 1.
   var attempt = 1

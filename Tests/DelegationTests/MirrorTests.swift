@@ -195,31 +195,38 @@ import Testing
 
   @Test func aLostTargetIsFollowedAgain() throws {
     var job = try Self.mirroring()
-    #expect(job.handle(.lost(TargetFailure("down", isTransient: true))) == [.pause(1)])
+    let unknown = DelegatedJob.Action.annotate(["delegate": ["unknown": "down"]])
+    #expect(job.handle(.lost(TargetFailure("down", isTransient: true))) == [.pause(1), unknown])
     #expect(job.reason == "down")
     #expect(job.handle(.timer) == [.follow(Self.target.uri, Self.remote)])
+    // It is shown once, and taken back when the target is there again.
+    #expect(job.handle(.lost(TargetFailure("down", isTransient: true))) == [.pause(2)])
+    _ = job.handle(.timer)
+    #expect(job.handle(.following) == [.annotate(["delegate": ["unknown": .null]])])
   }
 
   /// The target is lost while a step is being written: the step counts, and is not done again.
   @Test func lostDuringAStep() throws {
     var job = try Self.mirroring()
     _ = job.handle(.remote([.started(at: 5, Self.resources)]))
-    #expect(job.handle(.lost(TargetFailure("down", isTransient: true))) == [.pause(1)])
+    #expect(job.handle(.lost(TargetFailure("down", isTransient: true))).first == .pause(1))
     #expect(job.handle(.written) == [])
     #expect(job.handle(.origin(Self.alloc)) == [])
     #expect(job.handle(.timer) == [.follow(Self.target.uri, Self.remote)])
-    #expect(job.handle(.following) == [.start])
+    #expect(job.handle(.following).last == .start)
   }
 
   /// The target is lost in the middle of the output: nobody copies twice, and what was copied is counted.
   @Test func outputIsResumed() throws {
     var job = try Self.running()
-    #expect(job.handle(.lost(TargetFailure("down", isTransient: true))) == [.pause(1)])
+    #expect(job.handle(.lost(TargetFailure("down", isTransient: true))).first == .pause(1))
     #expect(job.handle(.timer) == [.follow(Self.target.uri, Self.remote)])
-    #expect(job.handle(.following) == [], "the first copier has not given up yet")
-    #expect(job.handle(.copyLost(TargetFailure("down", isTransient: true))) == [.pause(1)])
+    #expect(
+      !job.handle(.following).contains { if case .copy = $0 { true } else { false } },
+      "the first copier has not given up yet")
+    #expect(job.handle(.copyLost(TargetFailure("down", isTransient: true))).first == .pause(1))
     _ = job.handle(.timer)
-    #expect(job.handle(.following) == [.copy(Self.target.uri, Self.remote, .rest)])
+    #expect(job.handle(.following).last == .copy(Self.target.uri, Self.remote, .rest))
   }
 
   /// What an earlier agent has done at the origin is not done again.
