@@ -153,6 +153,10 @@ public struct Agent: Sendable {
           }
           continue
         }
+        // Nothing of a job without a machine is at a target: it runs at home, or is over. When it is ended the plugin need not keep it.
+        if jobs[id] == nil, case .origin(let entry) = event, entry.name == "exception" {
+          group.addTask { await worker.perform(.release, for: id) }
+        }
         if case .discovered = event, jobs[id] == nil { jobs[id] = DelegatedJob(id: id, origin: name, limits: limits) }
         for action in jobs[id]?.handle(event) ?? [] {
           switch action {

@@ -99,19 +99,30 @@ struct OutputCopier: Sendable {
     _ shell: ShellService.Shell, _ remote: JobID, _ target: FluxConnection, isNew: Bool,
     opened: @escaping @Sendable () -> Void
   ) async throws {
+    let writer = try await openFiles(isNew: isNew)
+    do { try await serve(shell, remote, target, isNew: isNew, writer, opened: opened) } catch {
+      await writer?.close()
+      throw error
+    }
+    await writer?.close()
+  }
+
+  private func serve(
+    _ shell: ShellService.Shell, _ remote: JobID, _ target: FluxConnection, isNew: Bool, _ writer: OutputWriter?,
+    opened: @escaping @Sendable () -> Void
+  ) async throws {
     let service = ShellService(origin: origin, target: target, name: serviceName, log: log)
     let requests = await service.open()
-    let writer = try await openFiles(isNew: isNew)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { if let requests { await service.run(requests, shell) } }
       defer { group.cancelAll() }
       try await passOn(Self.outputLog, as: "output", remote, target, isNew: isNew, written: opened) { entry in
         guard let writer else { return [entry] }
-        if try await writer.write(entry) { return [] }
+        // Where the output is at home, only home says.
+        if try await writer.write(entry) || entry.name == "redirect" { return [] }
         return entry.name == "header" ? [entry] + self.redirections(entry, await writer.offsets) : [entry]
       }
     }
-    await writer?.close()
   }
 
   // MARK: Files
@@ -119,16 +130,23 @@ struct OutputCopier: Sendable {
   private func openFiles(isNew: Bool) async throws -> OutputWriter? {
     guard let files else { return nil }
     var offsets: [String: Int] = [:]
+    var hasBegun = false
     if !isNew {
-      for entry in try await entries(Self.outputLog) where entry.name == "redirect" {
+      try await scan(Self.outputLog) { entry in
+        guard entry.name == "redirect" else { return }
+        hasBegun = true
         guard let path = entry.context?["path"]?.stringValue, let offset = entry.context?["offset"]?.intValue else {
-          continue
+          return
         }
         for file in [files.out, files.err] where file?.shown == path { offsets[file?.path ?? ""] = Int(offset) }
       }
     }
-    let writer = OutputWriter(files, isNew: isNew, offsets: offsets)
-    try await writer.begin()
+    // Without a word of them in the log, nothing was written to the files.
+    let writer = OutputWriter(files, isNew: !hasBegun, offsets: offsets)
+    do { try await writer.begin() } catch {
+      await writer.close()
+      throw error
+    }
     return writer
   }
 
@@ -235,17 +253,24 @@ struct OutputCopier: Sendable {
 
   /// How many entries of the remote log the origin has. The origin's own entries of the execution log are not counted.
   private func count(_ path: String) async throws -> Int {
-    let entries = try await entries(path)
-    return path == Self.outputLog ? entries.count : entries.count { $0.name.hasPrefix("shell.") }
+    var count = 0
+    try await scan(path) { if path == Self.outputLog || $0.name.hasPrefix("shell.") { count += 1 } }
+    return count
   }
 
-  /// The entries that a log of the origin job has.
-  private func entries(_ path: String) async throws -> [EventlogEntry] {
-    do { return try Eventlog(parsing: try await lookUp([path], id, origin)[path] ?? "").entries } catch let error
-      as RPCError
-      where error.errnum == Errnum.noEntry.rawValue
-    {
-      return []
+  /// Goes through the entries that a log of the origin job has. As a stream: the whole of it may be too large for one message.
+  private func scan(_ path: String, _ take: (EventlogEntry) -> Void) async throws {
+    // Flag 2: after what is there comes a response without an entry.
+    let stream = await origin.stream(
+      "job-info.eventlog-watch", ["id": id.json, "path": .string(path), "flags": 2],
+      cancelTopic: "job-info.eventlog-watch-cancel")
+    do {
+      for try await response in stream {
+        guard let line = try response.json()?["event"]?.stringValue else { return }
+        take(try EventlogEntry(parsing: line))
+      }
+    } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
+      // Nothing was written yet.
     }
   }
 

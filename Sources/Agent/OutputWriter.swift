@@ -93,9 +93,13 @@ actor OutputWriter {
       guard descriptor >= 0 else { return (-1, 0, errno) }
       return (descriptor, Int(lseek(descriptor, 0, SEEK_END)), 0)
     }
+    // Too many open files: not the job's fault, and it may pass.
+    guard errnum != EMFILE, errnum != ENFILE else {
+      throw TargetFailure("\(shown): \(String(cString: strerror(errnum)))", isTransient: true)
+    }
     guard descriptor >= 0 else { throw Failure(message: "open: \(shown): \(String(cString: strerror(errnum)))") }
     if isNew { offsets[path] = max(0, size) }
-    open[path] = OpenFile(descriptor: descriptor, left: isNew ? 0 : max(0, size - (offsets[path] ?? 0)))
+    open[path] = OpenFile(descriptor: descriptor, left: isNew ? 0 : size - max(0, min(offsets[path] ?? 0, size)))
     return descriptor
   }
 

@@ -4,6 +4,10 @@ import FluxConnection
 import FluxJob
 import FluxWire
 
+#if canImport(Glibc)
+  import Glibc
+#endif
+
 /// Stands at the origin for the shell of a remote job: what clients send to it (standard input, a terminal) goes to the remote shell, and its
 /// answers come back.
 struct ShellService: Sendable {
@@ -39,6 +43,10 @@ struct ShellService: Sendable {
   func run(_ requests: AsyncStream<Message>, _ shell: Shell) async {
     await withDiscardingTaskGroup { group in
       for await request in requests {
+        guard Self.mayAsk(request) else {
+          await origin.respond(to: request, errnum: Errnum.notPermitted.rawValue)
+          continue
+        }
         // One after the other: standard input has an order.
         if request.options.contains(.streaming) {
           group.addTask { await self.stream(request, shell) }
@@ -50,6 +58,14 @@ struct ShellService: Sendable {
     }
     await origin.withdraw(name)
   }
+
+  /// As a shell does (flux-core `shell/svc.c`): the agent has the owner's rights at the target, so nobody else may speak through it.
+  private static func mayAsk(_ request: Message) -> Bool {
+    request.roleMask & ownerRole != 0 || request.userID == getuid()
+  }
+
+  /// FLUX_ROLE_OWNER (RFC 12).
+  private static let ownerRole: UInt32 = 1
 
   private func topic(_ request: Message, _ shell: Shell) -> String {
     shell.service + (request.topic ?? "").dropFirst(name.utf8.count)

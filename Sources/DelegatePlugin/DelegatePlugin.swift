@@ -105,7 +105,23 @@ final class DelegatePlugin {
     do { try check(try DelegationRequest(attribute: value), input) } catch {
       return PluginArguments.reject(args, "\(error)")
     }
-    return 0
+    // What `job.new` answers the job manager does not ask.
+    return admits(input, JobID(input["id"]), args) ? 0 : -1
+  }
+
+  /// Whether a job may be delegated from here, and there is room for it; the reason why not is in the callback's answer.
+  private func admits(_ input: JSON, _ id: JobID?, _ args: OpaquePointer?) -> Bool {
+    // The agent acts with the owner's rights: nobody else may have it do so.
+    guard input["userid"]?.intValue == owner else {
+      _ = PluginArguments.reject(args, "delegate: only the owner of this instance can delegate jobs from it")
+      return false
+    }
+    guard jobs.count < Self.maximumJobs || id.map({ jobs.contains($0.rawValue) }) == true else {
+      _ = PluginArguments.reject(
+        args, "delegate: \(Self.maximumJobs) delegated jobs are held already; try again later")
+      return false
+    }
+    return true
   }
 
   /// A new job has to name a target that there is. Jobs that are there already are not judged by today's configuration.
@@ -122,35 +138,30 @@ final class DelegatePlugin {
   private func new(_ args: OpaquePointer?) -> CInt {
     guard cjobtap_has_delegate(args) else { return 0 }
     guard let input = PluginArguments.input(args), let id = JobID(input["id"]) else { return -1 }
-    return hold(id, input, args, isWhole: true)
+    // Dependencies were added before this callback, and their events were not passed on.
+    let dependencies = input["jobspec"]?.value(at: "attributes.system.dependencies")?.arrayValue ?? []
+    return hold(id, input, args, isWhole: dependencies.isEmpty)
   }
 
   /// Holds a job at home, for as long as it has not got beyond DEPEND, and follows it.
   ///
   /// - Parameter isWhole: whether all events of the job are still to come, so that nobody has to ask for its eventlog.
   private func hold(_ id: JobID, _ input: JSON, _ args: OpaquePointer?, isWhole: Bool = false) -> CInt {
-    // The agent acts with the owner's rights: nobody else may have it do so.
-    guard input["userid"]?.intValue == owner else {
-      return PluginArguments.reject(args, "delegate: only the owner of this instance can delegate jobs from it")
-    }
-    guard jobs.count < Self.maximumJobs || jobs.contains(id.rawValue) else {
-      return PluginArguments.reject(
-        args, "delegate: \(Self.maximumJobs) delegated jobs are held already; try again later")
-    }
+    guard admits(input, id, args) else { return -1 }
     let state = input["state"]?.intValue ?? Int64(JobState.new.rawValue)
     if state <= Int64(JobState.depend.rawValue) {
       let result = flux_jobtap_dependency_add(plugin, id.rawValue, DelegationRequest.dependencyDescription)
       guard result == 0 else { return PluginArguments.reject(args, "delegate: the job manager would not hold the job") }
     }
     let submission = isWhole && state == Int64(JobState.new.rawValue) ? input : nil
-    guard follow(id, submission) else {
+    guard follow(id, submission, state: state) else {
       return PluginArguments.reject(args, "delegate: the job manager would not have it followed")
     }
     return 0
   }
 
   /// Follows a job until the job manager forgets it.
-  private func follow(_ id: JobID, _ submission: JSON?) -> Bool {
+  private func follow(_ id: JobID, _ submission: JSON?, state: Int64) -> Bool {
     guard jobs.insert(id.rawValue).inserted else { return true }
     let entry = Unmanaged.passRetained(HeldJob(id, self))
     let forget: flux_free_f = { pointer in
@@ -166,6 +177,8 @@ final class DelegatePlugin {
       return false
     }
     guard flux_jobtap_job_subscribe(plugin, id.rawValue) == 0 else { return false }
+    // An earlier plugin may have kept it.
+    if state == Int64(JobState.cleanup.rawValue) { kept.insert(id.rawValue) }
     var told: JSONObject = ["type": "job", "id": id.json]
     for key in ["userid", "urgency", "t_submit"] { told[key] = submission?[key] }
     link.send(.object(told))
@@ -239,7 +252,7 @@ final class DelegatePlugin {
   }
 
   private func letGo(_ id: UInt64) -> Bool {
-    kept.remove(id)
+    guard kept.remove(id) != nil else { return false }
     return flux_jobtap_epilog_finish(plugin, id, DelegationRequest.epilogDescription, 0) == 0
   }
 

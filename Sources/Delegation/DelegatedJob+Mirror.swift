@@ -9,6 +9,7 @@ extension DelegatedJob {
     state = .mirroring(remote)
     isFollowing = false
     mirror.restart()
+    control.followedAnew()
     return [.follow(target.uri, remote)]
   }
 

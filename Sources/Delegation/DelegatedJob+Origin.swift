@@ -105,7 +105,7 @@ extension DelegatedJob {
     case "exception" where entry.context?["severity"]?.intValue == 0 && entry.context?["userid"] != nil:
       wasCancelled = true
       // The plugin judges the same way, before this event is passed on.
-      isKept = !DelegationRequest.endings.contains(entry.context?["type"]?.stringValue ?? "")
+      if !DelegationRequest.endings.contains(entry.context?["type"]?.stringValue ?? "") { isKept = true }
     case "epilog-finish" where entry.context?["description"]?.stringValue == DelegationRequest.epilogDescription:
       isKept = false
     default: break

@@ -137,7 +137,12 @@ struct JobMirror: Hashable, Sendable {
   /// The remote job's exception comes before its end here too. It is written as an event, not raised: raised, it would have the origin
   /// end the execution with a status of its own.
   private func exceptionStep(_ target: String) -> (Step, DelegatedJob.Action)? {
-    guard let exceptionType else { return nil }
+    guard let exceptionType else {
+      // Over, and neither a start nor an exception was understood: its origin job must not wait for ever.
+      guard remoteIsOver, startTime == nil, !done.contains(.except) else { return nil }
+      let words = "\(target): the job is over there, and what the target says of its run cannot be read"
+      return (.except, Self.exception("DelegationFailure", 0, words))
+    }
     if explains == true, !done.contains(.explain), explainsFirst || done.contains(.except) {
       let words =
         "\(target): the job's end there is not its own doing: \(exceptionType)"
@@ -181,7 +186,7 @@ struct JobMirror: Hashable, Sendable {
   /// Whether the origin job has all that the remote one had.
   var isOver: Bool {
     guard remoteIsOver, underWay == nil, copy != .underWay else { return false }
-    return startTime == nil ? exceptionType == nil || done.contains(.except) : done.contains(.finish)
+    return startTime == nil ? done.contains(.except) : done.contains(.finish)
   }
 
   /// Whether the origin job's execution has ended.

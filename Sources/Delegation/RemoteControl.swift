@@ -100,6 +100,12 @@ struct RemoteControl: Hashable, Sendable {
   /// It may not have reached the target.
   mutating func unanswered() { underWay = nil }
 
+  /// The target tells anew what the remote job has: what it was told and did not answer may have been lost.
+  mutating func followedAnew() {
+    remoteUrgency = nil
+    isUnreleased = false
+  }
+
   /// Signals are for the processes that run now, not for those of another attempt.
   mutating func restart() {
     remoteUrgency = nil

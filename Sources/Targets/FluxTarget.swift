@@ -11,6 +11,9 @@ public struct FluxTarget: ClusterTarget {
   /// way, with the job accepted already.
   private static let rejections: Set<UInt32> = [1, 19, 22, 71, 75]
 
+  /// The errnos with which a job manager refuses to change a job: EPERM, ENOENT, EINVAL, EPROTO. Others may pass.
+  private static let refusals: Set<UInt32> = [1, 2, 22, 71]
+
   /// Its connection.
   public let connection: FluxConnection
   /// What happens to its jobs.
@@ -74,7 +77,7 @@ public struct FluxTarget: ClusterTarget {
 
   /// Searches the jobs of this user that are not older than the job itself, less an hour for clocks that differ.
   public func find(_ mark: Mark) async throws(TargetFailure) -> JobID? {
-    if let held = await journal.held(mark) { return held }
+    if let held = await journal.unfollowed(mark) { return held }
     do { return try await finder.find(mark) } catch { throw Self.failure(error, connection.peer) }
   }
 
@@ -89,7 +92,7 @@ public struct FluxTarget: ClusterTarget {
     do {
       try await connection.rpc(topic, request)
       return nil
-    } catch let error as RPCError {
+    } catch let error as RPCError where Self.refusals.contains(error.errnum) {
       return "\(connection.peer): \(topic) of job \(id): \(error)"
     } catch { throw Self.failure(error, connection.peer) }
   }

@@ -14,7 +14,7 @@ public actor TargetJournal {
   public typealias Listener = @Sendable (DelegatedJob.Event) -> Void
 
   /// The most jobs that are kept track of before somebody follows them; the oldest go first, and are looked up when they are followed.
-  public static let maximumUnclaimed = 20_000
+  public static let maximumUnclaimed = 8192
   /// How many look-ups of jobs that the journal says nothing of are under way at once.
   private static let lookupWidth = 32
 
@@ -22,6 +22,8 @@ public actor TargetJournal {
     var listener: Listener
     var resources: JSON?
     var hasEnded = false
+    /// What has come while the past is being looked up; nil when it is not.
+    var later: [EventlogEntry]?
     /// Ended with the remote job.
     var waiting: [AsyncStream<Never>.Continuation] = []
   }
@@ -48,6 +50,8 @@ public actor TargetJournal {
   private var unclaimed: [JobID: Unclaimed] = [:]
   /// The ids in `unclaimed`, oldest first; may name jobs that were claimed since.
   private var order: [JobID] = []
+  /// Jobs that were followed to their end, the last few thousand.
+  private var ended: Set<JobID> = []
   /// Whether all jobs that were active when the journal was opened are known.
   public private(set) var isReady = false
   private var failure: TargetFailure?
@@ -99,8 +103,6 @@ public actor TargetJournal {
       keep(id, mark)
     }
     unclaimed[id]?.events += events
-    // One that may run is followed by now, or was handed off; one that is over is looked up.
-    if events.contains(where: Self.isRelease) { unclaimed[id] = nil }
     if let resources = told["R"] { unclaimed[id]?.resources = resources }
   }
 
@@ -110,19 +112,24 @@ public actor TargetJournal {
     readyWaiters = []
   }
 
-  private static func isRelease(_ entry: EventlogEntry) -> Bool {
-    entry.name == "clean" || (entry.name == "urgency" && entry.context?["urgency"]?.intValue != 0)
+  /// Whether a job waits for nothing but its release: it was not released, and has not ended.
+  private static func isHeld(_ events: [EventlogEntry]) -> Bool {
+    !events.contains {
+      $0.name == "clean" || $0.name == "alloc" || ($0.name == "urgency" && $0.context?["urgency"]?.intValue != 0)
+    }
   }
 
-  /// The job with a mark among those that nobody has followed or released yet. Unlike a list of jobs, the journal knows them at once.
-  public func held(_ mark: Mark) -> JobID? {
+  /// The job with a mark among those that nobody has followed yet. Unlike a list of jobs, the journal knows them at once.
+  public func unfollowed(_ mark: Mark) -> JobID? {
     unclaimed.first { $0.value.mark.names(sameJobAs: mark) }?.key
   }
 
   /// The jobs that have been held, and not followed, for so long.
   public func held(since age: Duration) -> [Held] {
     let limit = ContinuousClock.now - age
-    return unclaimed.filter { $0.value.since < limit }.map { Held(id: $0.key, mark: $0.value.mark) }
+    return unclaimed.filter { $0.value.since < limit && Self.isHeld($0.value.events) }.map {
+      Held(id: $0.key, mark: $0.value.mark)
+    }
   }
 
   private func keep(_ id: JobID, _ mark: Mark) {
@@ -163,9 +170,18 @@ public actor TargetJournal {
 
   /// Looks up what has happened to a job before it was followed.
   private func catchUp(_ id: JobID, _ listener: @escaping Listener) async {
+    follows[id]?.later = []
     do {
-      let (events, resources) = try await gate.run { try await self.lookUp(id) }
-      guard follows[id] != nil else { return }
+      var (events, resources) = try await gate.run { try await self.lookUp(id) }
+      if resources == nil, follows[id]?.resources == nil,
+        follows[id]?.later?.contains(where: { $0.name == "start" }) == true
+      {
+        resources = try await resourcesOf(id)
+      }
+      // Nobody wants to know any more.
+      guard let later = follows[id]?.later else { return }
+      events += later
+      follows[id]?.later = nil
       if let resources { follows[id]?.resources = resources }
       listener(.following)
       deliver(id, events)
@@ -183,8 +199,12 @@ public actor TargetJournal {
     let answer = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["eventlog"], "flags": 0])
     let events = try Eventlog(parsing: answer["eventlog"]?.stringValue ?? "").entries
     guard events.contains(where: { $0.name == "start" }) else { return (events, nil) }
+    return (events, try await resourcesOf(id))
+  }
+
+  private func resourcesOf(_ id: JobID) async throws -> JSON {
     let found = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["R"], "flags": 0])
-    return (events, try JSON(parsing: found["R"]?.stringValue ?? ""))
+    return try JSON(parsing: found["R"]?.stringValue ?? "")
   }
 
   /// Whether nobody follows a job of this target.
@@ -197,13 +217,22 @@ public actor TargetJournal {
 
   private func deliver(_ id: JobID, _ entries: [EventlogEntry]) {
     guard let follow = follows[id] else { return }
+    guard follow.later == nil else {
+      follows[id]?.later? += entries
+      return
+    }
     let events = entries.compactMap { Self.event($0, follow.resources) }
     if events.contains(where: \.isEnd) {
       follows[id]?.hasEnded = true
       for waiting in follow.waiting { waiting.finish() }
       follows[id]?.waiting = []
     }
-    if events.contains(.over) { follows[id] = nil }
+    if events.contains(.over) {
+      follows[id] = nil
+      // For its output, which may not have been asked for yet.
+      if ended.count > Self.maximumUnclaimed { ended = [] }
+      ended.insert(id)
+    }
     if !events.isEmpty { follow.listener(.remote(events)) }
   }
 
@@ -229,9 +258,9 @@ public actor TargetJournal {
 
   /// Waits until a followed job's processes have ended, at most so long.
   ///
-  /// - Returns: whether they have; true for a job that nobody follows, for it is over.
+  /// - Returns: whether they have; false for a job that was never followed here.
   public func waitForEnd(of id: JobID, within limit: Duration) async -> Bool {
-    guard let follow = follows[id], !follow.hasEnded else { return failure == nil }
+    guard let follow = follows[id], !follow.hasEnded else { return hasEnded(id) }
     let (stream, continuation) = AsyncStream<Never>.makeStream()
     follows[id]?.waiting.append(continuation)
     return await withTaskGroup(of: Bool.self) { group in
@@ -249,7 +278,9 @@ public actor TargetJournal {
     }
   }
 
-  private func hasEnded(_ id: JobID) -> Bool { failure == nil && (follows[id]?.hasEnded ?? true) }
+  private func hasEnded(_ id: JobID) -> Bool {
+    failure == nil && (follows[id]?.hasEnded ?? ended.contains(id))
+  }
 }
 
 extension RemoteEvent {

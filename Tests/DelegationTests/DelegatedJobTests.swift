@@ -232,6 +232,18 @@ import Testing
     #expect(job.handle(.cancelled) == [.forget])
   }
 
+  /// The owner's cancellation overtakes the hand-off's own end: the job is let go all the same.
+  @Test func cancelledBesideItsSuccess() throws {
+    var job = try submitting()
+    _ = job.handle(.accepted(Self.remote))
+    _ = job.handle(.written)
+    _ = job.handle(.controlled)
+    _ = job.handle(.origin(Self.cancel))
+    let success = Self.entry("exception", ["type": "DelegationSuccess", "severity": 0, "note": "", "userid": 0])
+    _ = job.handle(.origin(success))
+    #expect(job.handle(.written) == [.release, .forget])
+  }
+
   @Test func cancelledWhileItIsRecorded() throws {
     var job = try submitting()
     _ = job.handle(.accepted(Self.remote))

@@ -66,6 +66,16 @@ import Testing
     #expect(jobspec.duration == 60)
   }
 
+  /// The release is lost with the connection: the target tells anew that the job is held, and it is released.
+  @Test func aLostReleaseIsRepeated() throws {
+    var job = try MirrorTests.mirroring()
+    #expect(control(&job, .remote([.urgency(0)])) == [.urgency(16)])
+    _ = job.handle(.uncontrolled(TargetFailure("down", isTransient: true)))
+    _ = job.handle(.timer)
+    _ = job.handle(.following)
+    #expect(control(&job, .remote([.urgency(0)])) == [.urgency(16)])
+  }
+
   @Test func signalsWaitForALostTarget() throws {
     var job = try MirrorTests.running()
     #expect(control(&job, .signal(10)) == [.signal(10)])

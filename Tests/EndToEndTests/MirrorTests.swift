@@ -159,6 +159,13 @@ import Testing
       let second = try await a(
         "run", "--dependency=afterok:\(first.out.trimmed)", "-S", "system.delegate=bee", "echo", "second")
       #expect(second.code == 0 && second.out == "second\n", "\(second)")
+      // It was sent only when the first had ended.
+      let log = try await a("job", "eventlog", first.out.trimmed)
+      let ended = log.lines.first { $0.contains(" finish ") }.flatMap { Double($0.split(separator: " ")[0]) }
+      let last = try await a("jobs", "-a", "-n", "-c1", "-o", "{id.f58}")
+      let chosen = try await a("job", "eventlog", last.out.trimmed).lines.first { $0.contains(" delegate::select ") }
+      let sent = chosen.flatMap { Double($0.split(separator: " ")[0]) }
+      #expect(try #require(ended) <= #require(sent), "\(log)")
     }
   }
 }
