@@ -81,6 +81,7 @@ extension DelegatedJob {
   }
 
   mutating func controlled() -> [Action] {
+    if control.answeredTooLate() { return advance() }
     switch state {
     case .releasing(let remote): return wasCancelled ? cancelRemote(remote) : conclude(.success(remote))
     case .mirroring:
@@ -93,6 +94,7 @@ extension DelegatedJob {
   }
 
   mutating func uncontrolled(_ failure: TargetFailure) -> [Action] {
+    if control.answeredTooLate() { return advance() }
     switch state {
     case .releasing(let remote): return wasCancelled ? cancelRemote(remote) : pause(.release(remote), failure.message)
     default:

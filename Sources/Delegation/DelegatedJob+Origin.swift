@@ -130,7 +130,7 @@ extension DelegatedJob {
 
   mutating func written() -> [Action] {
     switch state {
-    case .pausing(.follow), .pausing(.mirror), .cancelling:
+    case .pausing(.follow), .pausing(.mirror), .cancelling, .pausing(.cancel):
       // The target was lost, or the owner has cancelled, while a step was being written.
       mirror.stepDone()
       return []
@@ -168,15 +168,22 @@ extension DelegatedJob {
       // The owner has cancelled meanwhile: the origin takes no more events, and the target's copy has to go.
       return wasCancelled ? cancelRemote(remote) : pause(.record(remote), words)
     case .abandoning(let failure): return wasCancelled ? end() : pause(.abandon(failure), words)
-    case .concluding: return wasCancelled ? end() : pause(.conclude, words)
+    case .concluding: return wasCancelled ? overtaken() : pause(.conclude, words)
     case .mirroring(let remote):
       mirror.stepFailed()
       return wasCancelled ? cancelRemote(remote) : pause(.mirror(remote), words)
-    case .pausing(.mirror), .pausing(.follow), .cancelling:
+    case .pausing(.mirror), .pausing(.follow), .cancelling, .pausing(.cancel):
       mirror.stepFailed()
       return []
     default: return late("a refused event")
     }
+  }
+
+  /// The job was ended before its own end was written. When that was its owner's doing, in the moment before its hand-off was complete, its copy
+  /// goes as well.
+  private mutating func overtaken() -> [Action] {
+    guard isKept, case .success(let remote) = ending else { return end() }
+    return cancelRemote(remote)
   }
 
   /// The job manager has forgotten the job, or forgets the plugin. Only a fatal exception, which comes before, says that the job is

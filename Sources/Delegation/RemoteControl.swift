@@ -21,6 +21,8 @@ struct RemoteControl: Hashable, Sendable {
   private var updates = JSONObject()
   private var signals: [Int] = []
   private(set) var underWay: DelegatedJob.Control?
+  /// Whether what is under way went to the target of an attempt that is over: its answer means nothing.
+  private var isOutdated = false
 
   // MARK: What is wanted
 
@@ -58,7 +60,12 @@ struct RemoteControl: Hashable, Sendable {
   // MARK: What the remote job is known to have
 
   mutating func note(remoteUrgency: Int) {
-    isUnreleased = self.remoteUrgency == nil && remoteUrgency == 0
+    if self.remoteUrgency == nil {
+      isUnreleased = remoteUrgency == 0
+    } else if remoteUrgency != 0 {
+      // Told again that it was submitted held, one knows no more than before.
+      isUnreleased = false
+    }
     self.remoteUrgency = remoteUrgency
   }
 
@@ -81,6 +88,16 @@ struct RemoteControl: Hashable, Sendable {
     if let remoteUrgency, urgency != remoteUrgency, urgencyIsDue || isUnreleased { return .urgency(urgency) }
     if !updates.isEmpty { return .update(updates) }
     return signals.first.map { .signal($0) }
+  }
+
+  /// The answer to a request of an attempt that is over.
+  ///
+  /// - Returns: whether it was one.
+  mutating func answeredTooLate() -> Bool {
+    guard isOutdated else { return false }
+    isOutdated = false
+    underWay = nil
+    return true
   }
 
   /// The target has done it, or refused it.
@@ -111,6 +128,7 @@ struct RemoteControl: Hashable, Sendable {
     remoteUrgency = nil
     isUnreleased = false
     urgencyIsDue = false
+    isOutdated = underWay != nil
     signals = []
   }
 }

@@ -244,6 +244,19 @@ import Testing
     #expect(job.handle(.written) == [.release, .forget])
   }
 
+  /// The owner's cancellation comes before the hand-off's own end, which the origin then refuses: the copy goes.
+  @Test func cancelledBeforeItsSuccess() throws {
+    var job = try submitting()
+    _ = job.handle(.accepted(Self.remote))
+    _ = job.handle(.written)
+    _ = job.handle(.controlled)
+    _ = job.handle(.origin(Self.cancel))
+    guard case .cancel(_, Self.remote, _) = job.handle(.unwritten("job is inactive")).first else {
+      Issue.record("the copy is left running: \(job.state)")
+      return
+    }
+  }
+
   @Test func cancelledWhileItIsRecorded() throws {
     var job = try submitting()
     _ = job.handle(.accepted(Self.remote))

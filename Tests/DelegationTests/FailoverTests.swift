@@ -81,6 +81,22 @@ import Testing
     #expect(excluded(job.handle(.written)) == [MirrorTests.target.uri])
   }
 
+  /// The answer to what the first target was told comes when the second one has the job: it is not taken for the second one's.
+  @Test func anAnswerOfTheAttemptBefore() throws {
+    var job = try submitting()
+    _ = job.handle(.accepted(MirrorTests.remote))
+    _ = job.handle(.written)
+    _ = job.handle(.following)
+    _ = job.handle(.remote([.urgency(0)]))
+    _ = job.handle(.remote([.exception(type: "alloc", note: "too big")]))
+    for event in [DelegatedJob.Event.written, .chosen(Self.second), .written, .accepted(MirrorTests.remote), .written] {
+      _ = job.handle(event)
+    }
+    _ = job.handle(.following)
+    #expect(job.handle(.remote([.urgency(0)])) == [])
+    #expect(job.handle(.controlled) == [.control(Self.second.uri, MirrorTests.remote, .urgency(16))])
+  }
+
   /// A copy that may be there is not abandoned: there would be two.
   @Test func anUnansweredSubmissionStays() throws {
     var job = try submitting()

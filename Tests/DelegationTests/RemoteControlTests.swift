@@ -76,6 +76,13 @@ import Testing
     #expect(control(&job, .remote([.urgency(0)])) == [.urgency(16)])
   }
 
+  /// What is looked up and what comes in the meantime overlap: a job that is told twice to be held is released.
+  @Test func toldTwice() throws {
+    var job = try MirrorTests.mirroring()
+    #expect(control(&job, .remote([.urgency(0), .urgency(0)])) == [.urgency(16)])
+    #expect(control(&job, .controlled) == [])
+  }
+
   @Test func signalsWaitForALostTarget() throws {
     var job = try MirrorTests.running()
     #expect(control(&job, .signal(10)) == [.signal(10)])

@@ -11,8 +11,9 @@ import Testing
   /// The ssh and its relay are killed in the middle of a job: it is followed again over another one, its output is whole.
   @Test(.enabled(if: SSHServer.isThere), arguments: Host.available) func theRelayIsKilled(_ host: Host) async throws {
     try await SSHServer.withServer { server in
-      try await withInstance(host, name: "a", environment: server.environment) { a in
-        try await withInstance(host, name: "b") { b in
+      let environment = server.environment.merging(["PATH": Build.directory + ":" + currentPath]) { $1 }
+      try await withInstance(host, name: "a", environment: environment) { a in
+        try await withInstance(host, name: "b", environment: environment) { b in
           try await configure(a, ["far": server.uri(of: b.uri)])
           let loaded = try await a("jobtap", "load", Build.plugin)
           try #require(loaded.code == 0, "\(loaded)")
