@@ -14,6 +14,8 @@ func withPair(
       try await configure(a, ["bee": b.uri])
       let loaded = try await a("jobtap", "load", Build.plugin)
       try #require(loaded.code == 0, "\(loaded)")
+      // A job that is older than the agent may have been sent by an earlier one, and would be looked for first.
+      _ = try await a.agent()
       try await body(a, b)
     }
   }
