@@ -100,7 +100,8 @@ extension Hostlist: CustomStringConvertible {
     var elements: [String] = []
     var rest = runs[...]
     while let first = rest.first {
-      let group = rest.prefix {
+      // More ranges than a pair of brackets may have would not be read again.
+      let group = rest.prefix(HostlistParser.maximumRanges).prefix {
         $0.name.number != nil && first.name.number != nil && $0.name.prefix == first.name.prefix
       }
       guard !group.isEmpty else {

@@ -2,7 +2,7 @@
 
 /// Expands the text of a hostlist, with limits on everything that the text can multiply.
 struct HostlistParser {
-  private static let maximumRanges = 10240
+  static let maximumRanges = 10240
   private static let maximumNameBytes = 1023
   /// Bounds the memory of all names together.
   private static let maximumBytes = 64 << 20

@@ -113,4 +113,11 @@ import Testing
     }
     #expect(accepted > 1000)
   }
+
+  /// Found by fuzzing: more ranges than a pair of brackets may have.
+  @Test func manyRangesAreReadAgain() throws {
+    let list = try Hostlist(parsing: "fo[00-038920]8")
+    #expect(list.count == 38921)
+    #expect(try Hostlist(parsing: list.description) == list)
+  }
 }
