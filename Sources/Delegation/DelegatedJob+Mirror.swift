@@ -31,10 +31,7 @@ extension DelegatedJob {
       default: break
       }
     }
-    guard case .mirroring(let remote) = state else { return [] }
-    if let words = mirror.allocationFailure, mayTryAnother, let target {
-      return [.unfollow(target.uri, remote)] + fail("\(target.name): \(words)")
-    }
+    guard case .mirroring = state else { return [] }
     let memos: [Action] = events.compactMap { event in
       if case .memo(let memo) = event { .annotate(memo) } else { nil }
     }
@@ -108,6 +105,9 @@ extension DelegatedJob {
   /// Does the mirror's next step, when none is under way, and whatever can go on beside it.
   mutating func advance() -> [Action] {
     guard case .mirroring(let remote) = state, let target else { return [] }
+    if let words = mirror.allocationFailure, mayTryAnother {
+      return [.unfollow(target.uri, remote)] + fail("\(target.name): \(words)")
+    }
     var actions: [Action] = []
     if let step = mirror.next(from: target.name) { actions.append(step) }
     guard isFollowing else { return actions }

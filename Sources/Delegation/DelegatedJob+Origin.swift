@@ -19,8 +19,10 @@ extension DelegatedJob {
     self.record = record
     tries = 0
     state = .waiting
-    // What is noted only ever grows, so it does not matter that events may have come before the record they are also in.
-    for entry in record.eventlog { note(entry) }
+    // What is noted only ever grows, so it does not matter that events may have come before the record they are also in. The owner's changes
+    // alone have an order: those that have come already are younger than the record's, or are its last.
+    if !record.eventlog.isEmpty { for entry in record.eventlog + earlyChanges { note(entry) } }
+    earlyChanges = []
     let remote: JobID?
     do {
       request = try DelegationRequest(jobspec: record.jobspec)
@@ -61,7 +63,8 @@ extension DelegatedJob {
         remote = nil
       case "delegate::exception":
         failures.append(context?["note"]?.stringValue ?? "")
-        nextAttempt()
+        // The mirror stays: what it has noted is of the last attempt alone, for one that has failed never got so far.
+        countAttempt()
         remote = nil
       case "delegate::submit", "delegated": remote = JobID(context?["jobid"])
       default: break
@@ -82,6 +85,7 @@ extension DelegatedJob {
   mutating func grown(_ entry: EventlogEntry) -> [Action] {
     let wasCancelledBefore = wasCancelled
     note(entry)
+    if record == nil, entry.name == "urgency" || entry.name == "jobspec-update" { earlyChanges.append(entry) }
     switch state {
     case .waiting where wasCancelled: return end()
     case .waiting: return proceed()

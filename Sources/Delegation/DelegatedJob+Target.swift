@@ -165,14 +165,19 @@ extension DelegatedJob {
   /// Starts anew, with another target. Nothing was ever sent to it, for there is no choice on record yet.
   mutating func nextAttempt() {
     if case .abandoning(let words) = state { failures.append(words) }
-    attempt += 1
-    target = nil
-    hasSelected = false
-    isNew = true
+    countAttempt()
     isFollowing = false
     tries = 0
     mirror = JobMirror()
     control.restart()
+  }
+
+  /// The attempt so far is over.
+  mutating func countAttempt() {
+    attempt += 1
+    target = nil
+    hasSelected = false
+    isNew = true
   }
 
   private func named(_ words: String) -> String {

@@ -235,6 +235,8 @@ public struct DelegatedJob: Hashable, Sendable {
   var isValidated = false
   var addedDependencies: Set<String> = []
   var removedDependencies: Set<String> = []
+  /// The owner's changes that have come before the record.
+  var earlyChanges: [EventlogEntry] = []
   var wasCancelled = false
   /// Whether the plugin keeps the job, which was ended, in CLEANUP.
   var isKept = false
