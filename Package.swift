@@ -106,6 +106,7 @@ let package = Package(
       name: "FluxConnectionTests", dependencies: ["FluxConnection", "FluxWire", "FluxJob", logging] + nio,
       swiftSettings: strict),
     .testTarget(name: "DelegationTests", dependencies: ["Delegation", "FluxJob"], swiftSettings: strict),
+    .testTarget(name: "SimulationTests", dependencies: ["Delegation", "FluxJob"], swiftSettings: strict),
     .testTarget(
       name: "EmbeddedFluxTests",
       dependencies: ["EmbeddedFlux", "FluxConnection", "FluxJob"],
