@@ -64,7 +64,10 @@ public struct Agent: Sendable {
         sink: sink)
       let settings = Settings()
       let writer = KVSWriter(origin)
-      let worker = Worker(origin: origin, settings: settings, pool: pool, log: log, writer: writer, sink: sink)
+      let emptyDirectory = try await Self.emptyDirectory(of: origin)
+      let worker = Worker(
+        origin: origin, settings: settings, pool: pool, log: log, writer: writer, emptyDirectory: emptyDirectory,
+        sink: sink)
       // Before the plugin names a job: no signal is missed.
       let kills = try await origin.events(prefix: "shell-")
       try await withThrowingTaskGroup(of: Void.self) { group in
@@ -89,6 +92,20 @@ public struct Agent: Sendable {
     let uri = try await origin.rpc("attr.get", ["name": "local-uri"])["value"]?.stringValue ?? origin.peer
     let host = try? await origin.rpc("attr.get", ["name": "hostname"])["value"]?.stringValue
     return "\(host ?? "localhost"):\(uri)"
+  }
+
+  /// The references of an empty directory (RFC 10, RFC 11), by the hash that an instance's content store uses.
+  private static let emptyDirectories = [
+    "sha1": "sha1-c0a9faf907dda6216fd73bf81d0b3b21a1a8cb91",
+    "sha256": "sha256-61b85efa2a76db9377692c700b4e1edfc480bf224e0e9764b76f8082159d0ca0",
+  ]
+
+  private static func emptyDirectory(of origin: FluxConnection) async throws -> String {
+    let hash = try await origin.rpc("attr.get", ["name": "content.hash"])["value"]?.stringValue ?? ""
+    guard let reference = emptyDirectories[hash] else {
+      throw ConnectionError(.notFlux, "\(origin.peer): content.hash is '\(hash)', which this version does not know")
+    }
+    return reference
   }
 
   // MARK: The plugin's stream
@@ -155,7 +172,7 @@ public struct Agent: Sendable {
         }
         // Nothing of a job without a machine is at a target: it runs at home, or is over. When it is ended the plugin need not keep it.
         if jobs[id] == nil, case .origin(let entry) = event, entry.name == "exception" {
-          group.addTask { await worker.perform(.release, for: id) }
+          group.addTask { await worker.perform(.release(DelegatedJob.Holds(), nil), for: id) }
         }
         if case .discovered = event, jobs[id] == nil { jobs[id] = DelegatedJob(id: id, origin: name, limits: limits) }
         for action in jobs[id]?.handle(event) ?? [] {

@@ -39,7 +39,11 @@ actor KVSWriter {
   ///
   /// - Throws: ``FluxWire/RPCError`` or ``FluxConnection/ConnectionError``: then it may be there or not.
   func put(_ key: String, _ value: String) async throws {
-    let dirent: JSON = ["ver": 1, "type": "val", "data": .string(Base64.encode(value.utf8))]
+    try await put(key, treeObject: ["ver": 1, "type": "val", "data": .string(Base64.encode(value.utf8))])
+  }
+
+  /// The same for any tree object (RFC 11).
+  func put(_ key: String, treeObject dirent: JSON) async throws {
     let operation: JSON = ["key": .string(key), "flags": 0, "dirent": dirent]
     guard !isStopped else { throw CancellationError() }
     try await withCheckedThrowingContinuation {

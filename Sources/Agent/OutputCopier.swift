@@ -18,6 +18,8 @@ struct OutputCopier: Sendable {
   let uri: FluxURI
   let id: JobID
   let userID: UInt32
+  /// The origin job's own logs.
+  let guest: GuestJob
   /// Where the owner wants it; nil: in the job's log.
   let files: OutputFiles?
 
@@ -30,6 +32,7 @@ struct OutputCopier: Sendable {
   func copy(_ remote: JobID, _ output: DelegatedJob.Output) async -> DelegatedJob.Event {
     do {
       let target = try await pool.target(uri)
+      if output == .rest { try await guest.reopen() }
       if output == .new, files == nil, await target.journal.waitForEnd(of: remote, within: Self.patience) {
         try await fetch(remote, target.connection)
       } else {
@@ -53,7 +56,7 @@ struct OutputCopier: Sendable {
       logs = (try? await lookUp([Self.execLog], remote, target)) ?? [:]
     }
     let entries = try Eventlog(parsing: logs[Self.execLog] ?? "").entries.compactMap { adapt($0) }
-    try await append([
+    try await guest.append([
       ("exec.eventlog", entries.map(\.line).joined()), ("output", logs[Self.outputLog] ?? ""),
     ])
   }
@@ -70,21 +73,22 @@ struct OutputCopier: Sendable {
   /// WAITCREATE. A watch that waits for a log to come into being makes the broker of flux-core 0.88 abort when the job ends at that
   /// moment (kvs-watch.c: watcher_respond, assertion on the namespace's commit).
   private func follow(_ remote: JobID, _ target: FluxConnection, isNew: Bool) async throws {
-    let (shells, shell) = AsyncStream<ShellService.Shell>.makeStream()
-    // Whoever attaches expects output and the shell's service to be there at `shell.init`: it is passed on last.
+    let (shells, shell) = AsyncStream<ShellService.Shell?>.makeStream()
+    // Whoever attaches expects output and the shell's service to be there at `shell.init`, or at `complete` when there was no shell: that is
+    // passed on last.
     let (opening, isOpen) = AsyncStream<Never>.makeStream()
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask {
         defer { isOpen.finish() }
         for await found in shells {
-          try await self.serve(found, remote, target, isNew: isNew) { isOpen.finish() }
+          return try await self.serve(found, remote, target, isNew: isNew) { isOpen.finish() }
         }
       }
       group.addTask {
         defer { shell.finish() }
         try await self.passOn(Self.execLog, as: "exec.eventlog", remote, target, isNew: isNew) { entry in
-          if let found = ShellService.Shell(entry) {
-            shell.yield(found)
+          if entry.name == "shell.init" || entry.name == "complete" {
+            shell.yield(ShellService.Shell(entry))
             for await _ in opening {}
           }
           return self.adapt(entry).map { [$0] } ?? []
@@ -96,7 +100,7 @@ struct OutputCopier: Sendable {
 
   /// Copies the output, and stands for the shell meanwhile.
   private func serve(
-    _ shell: ShellService.Shell, _ remote: JobID, _ target: FluxConnection, isNew: Bool,
+    _ shell: ShellService.Shell?, _ remote: JobID, _ target: FluxConnection, isNew: Bool,
     opened: @escaping @Sendable () -> Void
   ) async throws {
     let writer = try await openFiles(isNew: isNew)
@@ -108,13 +112,15 @@ struct OutputCopier: Sendable {
   }
 
   private func serve(
-    _ shell: ShellService.Shell, _ remote: JobID, _ target: FluxConnection, isNew: Bool, _ writer: OutputWriter?,
+    _ shell: ShellService.Shell?, _ remote: JobID, _ target: FluxConnection, isNew: Bool, _ writer: OutputWriter?,
     opened: @escaping @Sendable () -> Void
   ) async throws {
-    let service = ShellService(origin: origin, target: target, name: serviceName, log: log)
-    let requests = await service.open()
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { if let requests { await service.run(requests, shell) } }
+      if let shell {
+        let service = ShellService(origin: origin, target: target, name: serviceName, log: log)
+        let requests = await service.open()
+        group.addTask { if let requests { await service.run(requests, shell) } }
+      }
       defer { group.cancelAll() }
       try await passOn(Self.outputLog, as: "output", remote, target, isNew: isNew, written: opened) { entry in
         guard let writer else { return [entry] }
@@ -169,7 +175,7 @@ struct OutputCopier: Sendable {
     let words = EventlogEntry(
       timestamp: OriginLog.now, name: "log",
       context: ["rank": 0, "level": 3, "message": .string(failure.message), "component": "output.task"])
-    try? await append([("output", words.line)])
+    try? await guest.append([("output", words.line)])
     let request: JSON = ["id": id.json, "type": "exec", "severity": 0, "note": .string("output: \(failure.message)")]
     do { try await origin.rpc("job-manager.raise", request) } catch { log.error("\(id): \(failure.message): \(error)") }
   }
@@ -191,7 +197,7 @@ struct OutputCopier: Sendable {
       group.addTask {
         do {
           while let lines = await buffer.take() {
-            try await self.append([(key, lines)])
+            try await self.guest.append([(key, lines)])
             written()
           }
         } catch {
@@ -254,7 +260,7 @@ struct OutputCopier: Sendable {
   /// How many entries of the remote log the origin has. The origin's own entries of the execution log are not counted.
   private func count(_ path: String) async throws -> Int {
     var count = 0
-    try await scan(path) { if path == Self.outputLog || $0.name.hasPrefix("shell.") { count += 1 } }
+    try await scan(path) { if path == Self.outputLog || !Self.isOwn($0) { count += 1 } }
     return count
   }
 
@@ -279,40 +285,15 @@ struct OutputCopier: Sendable {
   /// The name of the service that Flux's own clients send standard input to: the shell's at home (flux-core `shell/svc.c`).
   private var serviceName: String { "\(userID)-shell-\(id.encoded(.f58plain))" }
 
-  /// Only the shell's entries are passed on: the origin's execution writes its own `init`, `starting` and `complete`. Whoever attaches
-  /// finds the shell at the origin, where the agent stands for it.
+  /// What the origin has written itself, when the job started.
+  private static func isOwn(_ entry: EventlogEntry) -> Bool { entry.name == "init" || entry.name == "starting" }
+
+  /// All but the beginning is passed on as it is. Whoever attaches finds the shell at the origin, where the agent stands for it.
   private func adapt(_ entry: EventlogEntry) -> EventlogEntry? {
-    guard entry.name.hasPrefix("shell.") else { return nil }
+    guard !Self.isOwn(entry) else { return nil }
     guard entry.name == "shell.init", var context = entry.context else { return entry }
     context["service"] = .string(serviceName)
     context["leader-rank"] = 0
     return EventlogEntry(timestamp: entry.timestamp, name: entry.name, context: context)
   }
-
-  /// How long the origin job's logs may take to come into being, after the remote job has written something.
-  private static let creationTime = Duration.seconds(60)
-
-  /// Appends to logs of the origin job, all in one transaction.
-  private func append(_ logs: [(key: String, text: String)]) async throws {
-    let operations = logs.filter { !$0.text.isEmpty }.map { key, text -> JSON in
-      let dirent: JSON = ["ver": 1, "type": "val", "data": .string(Base64.encode(text.utf8))]
-      return ["key": .string(key), "flags": 32, "dirent": dirent]
-    }
-    guard !operations.isEmpty else { return }
-    let request: JSON = ["namespace": .string("job-\(id.encoded(.dec))"), "flags": 0, "ops": .array(operations)]
-    let end = ContinuousClock.now + Self.creationTime
-    var pause = Duration.milliseconds(2)
-    while true {
-      do {
-        try await origin.rpc("kvs.commit", request)
-        return
-      } catch let error as RPCError where ContinuousClock.now < end && Self.mayCome.contains(error.errnum) {
-        try await Task.sleep(for: pause)
-        pause = min(pause * 2, .milliseconds(200))
-      }
-    }
-  }
-
-  /// ENOENT and ENOTSUP: there is no such namespace yet.
-  private static let mayCome: Set<UInt32> = [2, 95]
 }

@@ -18,6 +18,8 @@ struct Worker: Sendable {
   let log: OriginLog
   /// Writes to the origin's KVS.
   let writer: KVSWriter
+  /// The reference of an empty directory in the origin's KVS.
+  let emptyDirectory: String
   let sink: AsyncStream<Agent.Input>.Continuation
   /// How many records are read, and how many logs fetched, at once: a thousand jobs that are submitted together must not fill every
   /// queue on the way.
@@ -41,7 +43,7 @@ struct Worker: Sendable {
       return nil
     case .copy(let uri, let remote, let output, let files):
       let copier = OutputCopier(
-        origin: origin, pool: pool, log: log, uri: uri, id: id, userID: getuid(), files: files)
+        origin: origin, pool: pool, log: log, uri: uri, id: id, userID: getuid(), guest: guest(id), files: files)
       return await copier.copy(remote, output)
     case .control(let uri, let remote, let control): return await self.control(uri, remote, control)
     case .annotate(let memo):
@@ -56,15 +58,23 @@ struct Worker: Sendable {
       }
       await origin.notify("job-manager.memo", ["id": id.json, "volatile": true, "memo": .object(memo)])
       return nil
-    case .allocate(let resources, let started): return await allocate(id, resources, started)
-    case .release:
-      do { try await origin.rpc("job-manager.delegate.release", ["id": id.json]) } catch {
-        log.debug("\(id): \(error)")
-      }
+    case .prepare: return await guest(id).prepare()
+    case .discard:
+      await guest(id).discard()
       return nil
-    case .start: return await override(["event": "start", "jobid": id.json])
+    case .allocate(let resources, let started, let isHeld):
+      return await guest(id).allocate(resources, started: started, isHeld: isHeld)
+    case .store(let resources):
+      await guest(id).store(resources)
+      return .stored
+    case .start: return await write("job-manager.delegate.start", ["id": id.json])
     case .finish(let status):
-      return await override(["event": "finish", "jobid": id.json, "status": .int(Int64(status.rawValue))])
+      return await write(
+        "job-manager.delegate.finish", ["id": id.json, "status": .int(Int64(status.rawValue))])
+    case .close(let holds): return await guest(id).close(holds)
+    case .release(let holds, let status):
+      await guest(id).release(holds, status)
+      return nil
     case .look(let uri, let mark): return await look(uri, mark)
     case .submit(let uri, let jobspec): return await submit(uri, jobspec)
     case .cancel(let uri, let remote, let note): return await cancel(uri, remote, note)
@@ -134,53 +144,8 @@ struct Worker: Sendable {
     } catch { return .unwritten("\(topic): \(error)") }
   }
 
-  // MARK: A mirrored job's way to RUN
-
-  /// How often it is tried to write a job's resources.
-  private static let resourceTries = 3
-
-  /// Has the plugin let the job go, and writes its resources where everybody looks for them. Both at once: the job manager has them from the
-  /// plugin and tells its journal; the KVS has them for whoever asks later.
-  private func allocate(_ id: JobID, _ remote: ResourceSet, _ started: Double?) async -> DelegatedJob.Event {
-    // The time limit is the target's to enforce: two clocks would disagree about it.
-    var resources = remote
-    resources.expiration = 0
-    var request: JSONObject = ["id": id.json, "R": resources.json]
-    if let started { request["started"] = .double(started) }
-    async let isStored: Void = store(id, resources)
-    do { try await origin.rpc("job-manager.delegate.allocate", .object(request)) } catch {
-      await isStored
-      return .unwritten("the job's start: \(error)")
-    }
-    await isStored
-    return .written
-  }
-
-  private func store(_ id: JobID, _ resources: ResourceSet) async {
-    for attempt in 1...Self.resourceTries {
-      do { return try await writer.put("\(id.encoded(.kvs)).R", resources.json.text) } catch {
-        // The job runs all the same; only `flux job info ID R` finds nothing.
-        if attempt == Self.resourceTries { log.error("\(id): its resources could not be stored: \(error)") }
-      }
-    }
-  }
-
-  /// How often job-exec is asked that does not know the job yet, at first 2 ms apart.
-  private static let overrideTries = 12
-
-  /// Speaks to job-exec, which knows a job only a moment after it went to RUN.
-  private func override(_ request: JSON) async -> DelegatedJob.Event {
-    var pause = Duration.milliseconds(2)
-    for attempt in 1... {
-      do {
-        try await origin.rpc("job-exec.override", request)
-        return .written
-      } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue && attempt < Self.overrideTries {
-        do { try await Task.sleep(for: pause) } catch { return .unwritten("the agent stops") }
-        pause *= 2
-      } catch { return .unwritten("job-exec.override: \(error)") }
-    }
-    return .unwritten("job-exec.override: no answer")
+  private func guest(_ id: JobID) -> GuestJob {
+    GuestJob(origin: origin, writer: writer, log: log, emptyDirectory: emptyDirectory, id: id)
   }
 
   // MARK: The target

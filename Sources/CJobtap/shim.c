@@ -17,13 +17,24 @@ int cjobtap_post_started(flux_plugin_t *p, flux_jobid_t id, double timestamp) {
   return flux_jobtap_event_post_pack(p, id, "delegate::start", "{s:f}", "timestamp", timestamp);
 }
 
-int cjobtap_post_expiration(flux_plugin_t *p, flux_jobid_t id, double expiration) {
-  return flux_jobtap_event_post_pack(p, id, "resource-update", "{s:f}", "expiration", expiration);
+int cjobtap_post_prolog(flux_plugin_t *p, flux_jobid_t id, const char *description) {
+  return flux_jobtap_event_post_pack(p, id, "prolog-start", "{s:s}", "description", description);
 }
 
-int cjobtap_post_override(flux_plugin_t *p, flux_jobid_t id, const char *run_duration) {
-  return flux_jobtap_event_post_pack(p, id, "jobspec-update", "{s:i s:s}", "attributes.system.exec.test.override", 1,
-                                     "attributes.system.exec.test.run_duration", run_duration);
+int cjobtap_post_start(flux_plugin_t *p, flux_jobid_t id) {
+  return flux_jobtap_event_post_pack(p, id, "start", 0);
+}
+
+int cjobtap_post_finish(flux_plugin_t *p, flux_jobid_t id, int status) {
+  return flux_jobtap_event_post_pack(p, id, "finish", "{s:i}", "status", status);
+}
+
+int cjobtap_post_release(flux_plugin_t *p, flux_jobid_t id) {
+  return flux_jobtap_event_post_pack(p, id, "release", "{s:s s:b}", "ranks", "all", "final", 1);
+}
+
+int cjobtap_post_restart(flux_plugin_t *p, flux_jobid_t id) {
+  return flux_jobtap_event_post_pack(p, id, "flux-restart", 0);
 }
 
 char **cjobtap_environment(void) { return environ; }

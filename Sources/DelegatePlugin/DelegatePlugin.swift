@@ -25,11 +25,11 @@ final class DelegatePlugin {
   private var targets = TargetList()
   /// The same as it is written there, for the agent.
   private var configuration: JSON?
-  private var jobs: Set<UInt64> = []
+  private var jobs: [UInt64: Standing] = [:]
   /// The resources that jobs on their way to RUN are to be given.
   private var resources: [UInt64: JSON] = [:]
-  /// Jobs that were ended, and are kept in CLEANUP.
-  private var kept: Set<UInt64> = []
+  /// How many jobs wait for their event `start`; every job in the instance comes by there.
+  private var grants = 0
   private var patienceTimer: OpaquePointer?
   private var isUnloading = false
 
@@ -56,6 +56,7 @@ final class DelegatePlugin {
       ("job.validate", { _, _, args, data in from(data)?.validate(args) ?? -1 }),
       ("job.new", { _, _, args, data in from(data)?.new(args) ?? 0 }),
       ("job.state.sched", { _, _, args, data in from(data)?.sched(args) ?? 0 }),
+      ("job.state.run", { _, _, args, data in from(data)?.run(args) ?? 0 }),
       ("job.event.*", { _, topic, args, data in from(data)?.event(topic, args) ?? 0 }),
       ("conf.update", { _, _, args, data in from(data)?.configure(args) ?? 0 }),
       ("plugin.query", { _, _, args, data in from(data)?.query(args) ?? 0 }),
@@ -63,6 +64,8 @@ final class DelegatePlugin {
     let methods: [(String, flux_msg_handler_f)] = [
       ("attach", { _, _, message, data in from(data)?.attach(message) }),
       ("allocate", { _, _, message, data in from(data)?.allocate(message) }),
+      ("start", { _, _, message, data in from(data)?.start(message) }),
+      ("finish", { _, _, message, data in from(data)?.finish(message) }),
       ("release", { _, _, message, data in from(data)?.release(message) }),
       ("disconnect", { _, _, message, data in from(data)?.disconnect(message) }),
     ]
@@ -116,7 +119,7 @@ final class DelegatePlugin {
       _ = PluginArguments.reject(args, "delegate: only the owner of this instance can delegate jobs from it")
       return false
     }
-    guard jobs.count < Self.maximumJobs || id.map({ jobs.contains($0.rawValue) }) == true else {
+    guard jobs.count < Self.maximumJobs || id.map({ jobs[$0.rawValue] != nil }) == true else {
       _ = PluginArguments.reject(
         args, "delegate: \(Self.maximumJobs) delegated jobs are held already; try again later")
       return false
@@ -162,7 +165,8 @@ final class DelegatePlugin {
 
   /// Follows a job until the job manager forgets it.
   private func follow(_ id: JobID, _ submission: JSON?, state: Int64) -> Bool {
-    guard jobs.insert(id.rawValue).inserted else { return true }
+    guard jobs[id.rawValue] == nil else { return true }
+    jobs[id.rawValue] = state == Int64(JobState.cleanup.rawValue) ? .ended : []
     let entry = Unmanaged.passRetained(HeldJob(id, self))
     let forget: flux_free_f = { pointer in
       guard let pointer else { return }
@@ -172,13 +176,11 @@ final class DelegatePlugin {
       entry.release()
     }
     guard flux_jobtap_job_aux_set(plugin, id.rawValue, "delegate::job", entry.toOpaque(), forget) == 0 else {
-      jobs.remove(id.rawValue)
+      jobs[id.rawValue] = nil
       entry.release()
       return false
     }
     guard flux_jobtap_job_subscribe(plugin, id.rawValue) == 0 else { return false }
-    // An earlier plugin may have kept it.
-    if state == Int64(JobState.cleanup.rawValue) { kept.insert(id.rawValue) }
     var told: JSONObject = ["type": "job", "id": id.json]
     for key in ["userid", "urgency", "t_submit"] { told[key] = submission?[key] }
     link.send(.object(told))
@@ -186,74 +188,75 @@ final class DelegatePlugin {
   }
 
   private func forget(_ id: JobID) {
-    jobs.remove(id.rawValue)
-    kept.remove(id.rawValue)
+    if jobs.removeValue(forKey: id.rawValue)?.contains(.granted) == true { grants -= 1 }
     resources[id.rawValue] = nil
     if !isUnloading { link.send(["type": "gone", "id": id.json]) }
   }
 
   /// The events that an agent has use for; it knows itself what it has written.
   private static let passedOn: Set<String> = [
-    "validate", "dependency-add", "dependency-remove", "urgency", "jobspec-update", "exception", "alloc",
+    "validate", "dependency-add", "dependency-remove", "urgency", "jobspec-update", "exception", "start",
   ]
 
   /// An event of a held job. Its arguments hold the whole jobspec, so the topic alone decides whether they are looked at.
   private func event(_ topic: UnsafePointer<CChar>?, _ args: OpaquePointer?) -> CInt {
     guard let topic else { return 0 }
     let name = String(cString: topic).dropFirst("job.event.".utf8.count)
-    if name == "resource-update" { return unlimit(args) }
     if name == "exception" { keep(args) }
     guard link.isAttached else { return 0 }
     guard Self.passedOn.contains(String(name)), let input = PluginArguments.input(args), let id = JobID(input["id"]),
-      let entry = input["entry"], jobs.contains(id.rawValue)
+      let entry = input["entry"], jobs[id.rawValue] != nil
     else { return 0 }
     link.send(["type": "event", "id": id.json, "entry": entry])
     return 0
   }
 
-  /// The owner has changed a running job's time limit, and the job manager has given its resources an expiration. The limit is the target's to
-  /// enforce, which hears of it as well: two clocks would disagree about it.
-  private func unlimit(_ args: OpaquePointer?) -> CInt {
-    guard let input = PluginArguments.input(args), let id = JobID(input["id"]), jobs.contains(id.rawValue),
-      input["entry"]?["context"]?["expiration"]?.doubleValue != 0
-    else { return 0 }
-    return cjobtap_post_expiration(plugin, id.rawValue, 0)
-  }
-
-  // MARK: A job is cancelled
+  // MARK: A job is ended
 
   /// Somebody has ended a job whose copy may be at a target: it is kept in CLEANUP until the agent has made sure that no copy is left.
   /// What the agent itself writes has no user; what it raises says that the job runs nowhere, or is its owner's there.
   private func keep(_ args: OpaquePointer?) {
-    guard let input = PluginArguments.input(args), let id = JobID(input["id"]), jobs.contains(id.rawValue),
-      let context = input["entry"]?["context"], context["severity"]?.intValue == 0, context["userid"] != nil,
-      let type = context["type"]?.stringValue, !DelegationRequest.endings.contains(type), !kept.contains(id.rawValue),
-      flux_jobtap_epilog_start(plugin, DelegationRequest.epilogDescription) == 0
+    guard let input = PluginArguments.input(args), let id = JobID(input["id"]), let standing = jobs[id.rawValue],
+      let context = input["entry"]?["context"], context["severity"]?.intValue == 0
     else { return }
-    kept.insert(id.rawValue)
-    if !link.isAttached { startPatience() }
+    jobs[id.rawValue]?.insert(.ended)
+    // One that has a prolog is kept already.
+    if standing.isDisjoint(with: [.epilog, .prolog, .released, .ended]), context["userid"] != nil,
+      let type = context["type"]?.stringValue, !DelegationRequest.endings.contains(type),
+      flux_jobtap_epilog_start(plugin, DelegationRequest.epilogDescription) == 0
+    {
+      jobs[id.rawValue]?.insert(.epilog)
+    }
+    if !link.isAttached, jobs[id.rawValue]?.isKept == true { startPatience() }
   }
 
-  /// The agent has nothing more to do for a job that was ended.
+  /// The agent has nothing more to do for a job that has finished or was ended.
   private func release(_ message: OpaquePointer?) {
-    guard let message else { return }
-    var text: UnsafePointer<CChar>?
-    guard flux_request_decode(message, nil, &text) == 0, let text,
-      let request = try? JSON(parsing: String(cString: text)), let id = JobID(request["id"])
-    else {
-      flux_respond_error(flux, message, EPROTO, "job-manager.delegate.release: wants id")
+    guard let (message, request, id, standing) = decode(message, "release") else { return }
+    guard !standing.contains(.released) else {
+      flux_respond_error(flux, message, EINVAL, "job \(id) was released already")
       return
     }
-    guard letGo(id.rawValue) else {
-      flux_respond_error(flux, message, EINVAL, "job \(id) is not kept")
-      return
-    }
+    // What an earlier plugin has opened, the agent knows from the eventlog.
+    if request["prolog"]?.boolValue == true { jobs[id.rawValue]?.insert(.prolog) }
+    if request["epilog"]?.boolValue == true { jobs[id.rawValue]?.insert(.epilog) }
+    if let status = request["status"]?.intValue { end(id.rawValue, CInt(truncatingIfNeeded: status)) }
+    letGo(id.rawValue)
     flux_respond(flux, message, nil)
   }
 
-  private func letGo(_ id: UInt64) -> Bool {
-    guard kept.remove(id) != nil else { return false }
-    return flux_jobtap_epilog_finish(plugin, id, DelegationRequest.epilogDescription, 0) == 0
+  private func end(_ id: UInt64, _ status: CInt) {
+    guard jobs[id]?.contains(.finished) == false, cjobtap_post_finish(plugin, id, status) == 0 else { return }
+    jobs[id]?.insert(.finished)
+  }
+
+  private func letGo(_ id: UInt64) {
+    guard let standing = jobs[id], !standing.isDisjoint(with: [.prolog, .epilog]) else { return }
+    jobs[id]?.insert(.released)
+    if standing.contains(.epilog) { _ = flux_jobtap_epilog_finish(plugin, id, DelegationRequest.epilogDescription, 0) }
+    guard standing.contains(.prolog) else { return }
+    _ = cjobtap_post_release(plugin, id)
+    _ = flux_jobtap_prolog_finish(plugin, id, DelegationRequest.prologDescription, 0)
   }
 
   /// How long jobs that were ended are kept while no agent is there, in seconds.
@@ -274,37 +277,58 @@ final class DelegatePlugin {
 
   private func losePatience() {
     endPatience()
+    let kept = jobs.filter(\.value.isKept).keys.sorted()
     guard !link.isAttached, !kept.isEmpty else { return }
     PluginLog(flux).error(
       "delegate: \(kept.count) jobs that were ended may have copies at their targets, and no agent is there to look")
-    for id in kept.sorted() { _ = letGo(id) }
+    for id in kept {
+      if jobs[id]?.contains(.prolog) == true { end(id, WaitStatus(signal: Int(SIGTERM)).rawValue) }
+      letGo(id)
+    }
   }
 
-  // MARK: A remote job has started
+  // MARK: A remote job starts and ends
 
-  /// The agent has the resources of a remote job: its job is let go, past the scheduler, to take them.
-  private func allocate(_ message: OpaquePointer?) {
-    guard let message else { return }
+  /// A request of the agent's about one job; answered when it is not one.
+  private func decode(
+    _ message: OpaquePointer?, _ method: String
+  ) -> (message: OpaquePointer, request: JSON, id: JobID, standing: Standing)? {
+    guard let message else { return nil }
     var text: UnsafePointer<CChar>?
     guard flux_request_decode(message, nil, &text) == 0, let text,
-      let request = try? JSON(parsing: String(cString: text)), let id = JobID(request["id"]), let found = request["R"],
-      found.objectValue != nil
+      let request = try? JSON(parsing: String(cString: text)), let id = JobID(request["id"])
     else {
-      flux_respond_error(flux, message, EPROTO, "job-manager.delegate.allocate: wants id and R")
-      return
+      flux_respond_error(flux, message, EPROTO, "job-manager.delegate.\(method): wants id")
+      return nil
     }
-    guard jobs.contains(id.rawValue) else {
+    guard let standing = jobs[id.rawValue] else {
       flux_respond_error(flux, message, ENOENT, "job \(id) is not delegated")
+      return nil
+    }
+    return (message, request, id, standing)
+  }
+
+  /// The agent has the resources of a remote job: its job is let go, past the scheduler and past job-exec, to take them.
+  ///
+  /// The prolog comes first, before the job can get out of DEPEND: whatever becomes of this plugin, job-exec does not run it here.
+  private func allocate(_ message: OpaquePointer?) {
+    guard let (message, request, id, standing) = decode(message, "allocate") else { return }
+    guard let found = request["R"], found.objectValue != nil else {
+      flux_respond_error(flux, message, EPROTO, "job-manager.delegate.allocate: wants R")
       return
     }
-    guard announce(id, request["started"]?.doubleValue) else {
+    // A prolog would hold a job in CLEANUP that nobody lets go.
+    guard standing.isDisjoint(with: [.ended, .released]),
+      announce(id.rawValue, request["started"]?.doubleValue),
+      standing.contains(.prolog) || request["prolog"]?.boolValue == true
+        || cjobtap_post_prolog(plugin, id.rawValue, DelegationRequest.prologDescription) == 0
+    else {
       flux_respond_error(flux, message, EINVAL, "job \(id) takes no events")
       return
     }
+    jobs[id.rawValue]?.insert(.prolog)
     resources[id.rawValue] = found
-    guard flux_jobtap_job_set_flag(plugin, id.rawValue, "alloc-bypass") == 0,
-      flux_jobtap_dependency_remove(plugin, id.rawValue, DelegationRequest.dependencyDescription) == 0
-    else {
+    guard flux_jobtap_job_set_flag(plugin, id.rawValue, "alloc-bypass") == 0, advance(id.rawValue) else {
       resources[id.rawValue] = nil
       flux_respond_error(flux, message, EINVAL, "job \(id) is not held any more")
       return
@@ -312,14 +336,15 @@ final class DelegatePlugin {
     flux_respond(flux, message, nil)
   }
 
-  /// The longest run of an execution that nothing runs in: ten years. Without it, the time limit would end the origin job with success
-  /// when the remote one is still running.
-  private static let longestRun = "3650d"
+  /// Writes that the remote job has started.
+  private func announce(_ id: UInt64, _ started: Double?) -> Bool {
+    started.map { cjobtap_post_started(plugin, id, $0) == 0 } ?? true
+  }
 
-  /// Writes that the remote job has started, and has the execution wait for the agent's word.
-  private func announce(_ id: JobID, _ started: Double?) -> Bool {
-    if let started, cjobtap_post_started(plugin, id.rawValue, started) < 0 { return false }
-    return cjobtap_post_override(plugin, id.rawValue, Self.longestRun) == 0
+  /// Sends a job from DEPEND to SCHED, or there once more when it is there without its resources: an earlier plugin had not got further.
+  private func advance(_ id: UInt64) -> Bool {
+    if flux_jobtap_dependency_remove(plugin, id, DelegationRequest.dependencyDescription) == 0 { return true }
+    return errno == ENOENT && cjobtap_post_restart(plugin, id) == 0
   }
 
   /// A job comes before the scheduler. Ours have their resources already.
@@ -327,11 +352,42 @@ final class DelegatePlugin {
     guard !resources.isEmpty, let input = PluginArguments.input(args), let id = JobID(input["id"]),
       let found = resources.removeValue(forKey: id.rawValue)
     else { return 0 }
+    if jobs[id.rawValue]?.insert(.granted).inserted == true { grants += 1 }
     let result = PluginArguments.output(args, ["R": found])
     let event: JSON = ["id": id.json, "name": "alloc", "context": ["bypass": true]]
     flux_future_destroy(
       flux_rpc(flux, "job-manager.post-event.post", event.text, UINT32_MAX, CInt(CJOBTAP_RPC_NORESPONSE)))
     return result
+  }
+
+  /// A job runs. Ours has started where it is.
+  private func run(_ args: OpaquePointer?) -> CInt {
+    guard grants > 0, let input = PluginArguments.input(args), let id = JobID(input["id"]),
+      jobs[id.rawValue]?.remove(.granted) != nil
+    else { return 0 }
+    grants -= 1
+    return cjobtap_post_start(plugin, id.rawValue)
+  }
+
+  /// A job that has its resources from an earlier plugin, which did not get to say that it has started.
+  private func start(_ message: OpaquePointer?) {
+    guard let (message, _, id, _) = decode(message, "start") else { return }
+    guard cjobtap_post_start(plugin, id.rawValue) == 0 else {
+      flux_respond_error(flux, message, EINVAL, "job \(id) takes no events")
+      return
+    }
+    flux_respond(flux, message, nil)
+  }
+
+  /// The remote job has ended, with this wait status.
+  private func finish(_ message: OpaquePointer?) {
+    guard let (message, request, id, _) = decode(message, "finish") else { return }
+    guard let status = request["status"]?.intValue else {
+      flux_respond_error(flux, message, EPROTO, "job-manager.delegate.finish: wants status")
+      return
+    }
+    end(id.rawValue, CInt(truncatingIfNeeded: status))
+    flux_respond(flux, message, nil)
   }
 
   // MARK: The configuration
@@ -359,7 +415,7 @@ final class DelegatePlugin {
     guard let message else { return }
     guard link.attach(message) else { return }
     tellConfiguration()
-    for id in jobs.sorted() { link.send(["type": "job", "id": JobID(rawValue: id).json]) }
+    for id in jobs.keys.sorted() { link.send(["type": "job", "id": JobID(rawValue: id).json]) }
     link.send(["type": "ready"])
     endPatience()
     supervisor.agentAttached()
@@ -368,7 +424,7 @@ final class DelegatePlugin {
   private func disconnect(_ message: OpaquePointer?) {
     guard let message else { return }
     link.disconnect(message)
-    if !link.isAttached, !kept.isEmpty { startPatience() }
+    if !link.isAttached, jobs.values.contains(where: \.isKept) { startPatience() }
   }
 
   private func query(_ args: OpaquePointer?) -> CInt {

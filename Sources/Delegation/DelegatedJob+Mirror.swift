@@ -52,6 +52,12 @@ extension DelegatedJob {
 
   // MARK: Output
 
+  mutating func stored() -> [Action] {
+    mirror.stored()
+    guard case .mirroring = state else { return [] }
+    return advance()
+  }
+
   mutating func copied() -> [Action] {
     mirror.copied()
     guard case .mirroring = state else { return [] }
@@ -106,10 +112,13 @@ extension DelegatedJob {
   mutating func advance() -> [Action] {
     guard case .mirroring(let remote) = state, let target else { return [] }
     if let words = mirror.allocationFailure, mayTryAnother {
+      // The answer to a step that is under way would be taken for the next one's.
+      guard mirror.isIdle else { return [] }
       return [.unfollow(target.uri, remote)] + fail("\(target.name): \(words)")
     }
     var actions: [Action] = []
     if let step = mirror.next(from: target.name) { actions.append(step) }
+    if let resources = mirror.beginStoring() { actions.append(.store(resources)) }
     guard isFollowing else { return actions }
     if let output = mirror.beginCopy() {
       let files = record.flatMap { OutputFiles($0.jobspec, id: id, nodes: mirror.nodeCount) }

@@ -112,6 +112,7 @@ extension DelegatedJob {
       if !DelegationRequest.endings.contains(entry.context?["type"]?.stringValue ?? "") { isKept = true }
     case "epilog-finish" where entry.context?["description"]?.stringValue == DelegationRequest.epilogDescription:
       isKept = false
+    case "release": isKept = false
     default: break
     }
   }
@@ -137,6 +138,7 @@ extension DelegatedJob {
     case .pausing(.follow), .pausing(.mirror), .cancelling, .pausing(.cancel):
       // The target was lost, or the owner has cancelled, while a step was being written.
       mirror.stepDone()
+      if mirror.isClosed { isKept = false }
       return []
     default: tries = 0
     }
@@ -151,6 +153,7 @@ extension DelegatedJob {
     case .concluding: return end()
     case .mirroring:
       mirror.stepDone()
+      if mirror.isClosed { isKept = false }
       return advance()
     default: return late("a written event")
     }
@@ -175,7 +178,7 @@ extension DelegatedJob {
     case .concluding: return wasCancelled ? overtaken() : pause(.conclude, words)
     case .mirroring(let remote):
       mirror.stepFailed()
-      return wasCancelled ? cancelRemote(remote) : pause(.mirror(remote), words)
+      return pause(.mirror(remote), words)
     case .pausing(.mirror), .pausing(.follow), .cancelling, .pausing(.cancel):
       mirror.stepFailed()
       return []
@@ -193,7 +196,8 @@ extension DelegatedJob {
   /// The job manager has forgotten the job, or forgets the plugin. Only a fatal exception, which comes before, says that the job is
   /// cancelled; without one nothing may be touched, for another agent takes over.
   mutating func gone() -> [Action] {
-    guard wasCancelled else { return end() }
+    guard wasCancelled else { return end(isHandedOver: true) }
+    isKept = false
     switch state {
     // What is under way has to come back first: a copy may have to be cancelled.
     case .submitting, .looking, .recording, .releasing, .cancelling, .pausing(.look), .pausing(.record),

@@ -105,8 +105,12 @@ extension DelegatedJob {
   }
 
   mutating func cancelledThere() -> [Action] {
-    guard case .cancelling = state else { return late("a cancellation") }
-    return end()
+    guard case .cancelling(let remote) = state else { return late("a cancellation") }
+    // A job that runs at home as well has its end from its target, as always.
+    guard mirror.hasBegun, isKept else { return end() }
+    guard isFollowing else { return follow(remote) }
+    state = .mirroring(remote)
+    return advance()
   }
 
   // MARK: Failures

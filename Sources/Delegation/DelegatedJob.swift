@@ -117,6 +117,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case remote([RemoteEvent])
     /// The remote job can no longer be followed.
     case lost(TargetFailure)
+    /// The origin job's resources are in the KVS, or cannot be written.
+    case stored
     /// All output of the remote job, which has ended, is in the origin's log.
     case copied
     /// The output can no longer be copied.
@@ -157,6 +159,16 @@ public struct DelegatedJob: Hashable, Sendable {
     case rest
   }
 
+  /// What an earlier agent has opened at the origin job, by the eventlog as it was read: what its own plugin has opened, that knows.
+  public struct Holds: Hashable, Sendable {
+    /// The prolog that a mirrored job runs in.
+    public var prolog = false
+    /// The epilog that keeps an ended job in CLEANUP.
+    public var epilog = false
+    /// Nothing.
+    public init() {}
+  }
+
   /// What is to be done.
   public enum Action: Hashable, Sendable {
     /// Read the job's record; of one that has just been submitted, with this on record so far, the jobspec alone.
@@ -177,15 +189,24 @@ public struct DelegatedJob: Hashable, Sendable {
     case control(FluxURI, JobID, Control)
     /// Show this of the job in listings, as long as it lasts. No answer.
     case annotate(JSONObject)
-    /// Give the origin job the remote job's resources, and let it go to RUN. `started`: when the remote job did, if that is not on record yet.
-    /// Answer: written, unwritten.
-    case allocate(ResourceSet, started: Double?)
-    /// Let the origin job, which was ended, leave CLEANUP: no copy of it is left. No answer.
-    case release
-    /// Have the origin job's execution start, without running anything. Answer: written, unwritten.
+    /// Make the origin job's logs, for when it runs. Answer: written, unwritten.
+    case prepare
+    /// Remove them: it never ran. No answer.
+    case discard
+    /// Write the origin job's resources to the KVS. Answer: stored.
+    case store(ResourceSet)
+    /// Give the origin job the remote job's resources, and let it go to RUN. `started`: when the remote job did, if that is not on record yet;
+    /// `isHeld`: its prolog is open already. Answer: written, unwritten.
+    case allocate(ResourceSet, started: Double?, isHeld: Bool)
+    /// Write that the origin job, which has got its resources from an earlier agent, has started. Answer: written, unwritten.
     case start
-    /// Have the origin job's execution end. Answer: written, unwritten.
+    /// Write that the origin job has ended. Answer: written, unwritten.
     case finish(WaitStatus)
+    /// Put the origin job's logs, which are whole, where they stay, and let it go. Answer: written, unwritten.
+    case close(Holds)
+    /// Let the origin job, which was ended, leave CLEANUP: no copy of it is left, or nobody can tell. With the wait status that it has then, when it
+    /// runs. No answer.
+    case release(Holds, WaitStatus?)
     /// Write an event to the job's eventlog. Answer: written, unwritten.
     case post(name: String, context: JSONObject)
     /// Raise an exception. Answer: written, unwritten.
@@ -282,6 +303,7 @@ public struct DelegatedJob: Hashable, Sendable {
     case .following: following()
     case .remote(let events): remote(events)
     case .lost(let failure): lost(failure)
+    case .stored: stored()
     case .copied: copied()
     case .copyLost(let failure): copyLost(failure)
     case .controlled: controlled()
@@ -307,18 +329,20 @@ public struct DelegatedJob: Hashable, Sendable {
     }
   }
 
-  mutating func end() -> [Action] {
+  /// - Parameter isHandedOver: whether another agent takes over.
+  mutating func end(isHandedOver: Bool = false) -> [Action] {
     guard state != .ended else { return [] }
     state = .ended
     reason = nil
-    return letGo() + [.forget]
+    let discarded: [Action] = mirror.isOnlyPrepared && !isHandedOver ? [.discard] : []
+    return letGo() + discarded + [.forget]
   }
 
   /// Nothing holds the job in CLEANUP any more.
   private mutating func letGo() -> [Action] {
     guard isKept else { return [] }
     isKept = false
-    return [.release]
+    return [.release(mirror.holds, mirror.hasBegun && !mirror.isFinished ? WaitStatus(signal: 15) : nil)]
   }
 
   /// How many tries a job that was ended is kept for while its target cannot be reached. After that it is gone from home, and its copy is

@@ -53,6 +53,8 @@ public struct DelegationRequest: Hashable, Sendable {
   /// The description of the dependency that holds the job.
   public static let dependencyDescription = "delegated"
 
+  /// The description of the prolog that a mirrored job is in while its remote job runs: job-exec has nothing to do with it.
+  public static let prologDescription = "delegate"
   /// The description of the epilog that keeps a job which was ended, until no copy of it is left.
   public static let epilogDescription = "delegate"
   /// The types of the exceptions with which a delegation itself ends a job.

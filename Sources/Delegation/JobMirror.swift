@@ -8,11 +8,13 @@ import FluxJob
 /// The origin job's own events are the steps' record: a new agent reads from them what has been done.
 struct JobMirror: Hashable, Sendable {
   private enum Step: Hashable, Sendable {
+    case prepare
     case allocate
     case start
     case explain
     case except
     case finish
+    case close
   }
 
   private enum Copy: Hashable, Sendable {
@@ -38,8 +40,15 @@ struct JobMirror: Hashable, Sendable {
   private var isAllocating = false
   private var underWay: Step?
   private var copy = Copy.notBegun
+  /// Whether the resources are being written to the KVS, or are there.
+  private var isStoring = false
+  private var isStored = false
   /// Whether an earlier agent may have copied some of the output.
   private var isInherited = false
+  /// Whether it was ended here, by somebody whom nobody has to tell why.
+  private var wasEndedHere = false
+  /// What holds the origin job, by its eventlog.
+  private(set) var holds = DelegatedJob.Holds()
 
   // MARK: What is noted
 
@@ -64,10 +73,21 @@ struct JobMirror: Hashable, Sendable {
     switch entry.name {
     case "delegate::start": isAnnounced = true
     case "alloc": done.insert(.allocate)
-    case "start": done.insert(.start)
+    case "start": done.formUnion([.allocate, .start])
     case "finish": done.insert(.finish)
-    case "exception" where entry.context?["severity"]?.intValue == 0: done.insert(.except)
+    case "release": done.insert(.close)
+    case "exception" where entry.context?["severity"]?.intValue == 0:
+      done.insert(.except)
+      if entry.context?["userid"] != nil { wasEndedHere = true }
     case "exception" where entry.context?["type"]?.stringValue == "DelegationFailure": done.insert(.explain)
+    case "prolog-start", "prolog-finish":
+      if entry.context?["description"]?.stringValue == DelegationRequest.prologDescription {
+        holds.prolog = entry.name == "prolog-start"
+      }
+    case "epilog-start", "epilog-finish":
+      if entry.context?["description"]?.stringValue == DelegationRequest.epilogDescription {
+        holds.epilog = entry.name == "epilog-start"
+      }
     default: break
     }
   }
@@ -88,7 +108,7 @@ struct JobMirror: Hashable, Sendable {
 
   mutating func stepDone() {
     switch underWay {
-    // Whether the job has its resources, its eventlog says: job-exec hears of it only then.
+    // Whether the job has its resources, its eventlog says.
     case .allocate: isAllocating = true
     case .some(let step): done.insert(step)
     case nil: break
@@ -96,18 +116,33 @@ struct JobMirror: Hashable, Sendable {
     underWay = nil
   }
 
+  /// Whether no step is under way.
+  var isIdle: Bool { underWay == nil }
+
   mutating func stepFailed() { underWay = nil }
 
   mutating func copied() { copy = .whole }
 
   mutating func copyInterrupted() { if copy == .underWay { copy = .interrupted } }
 
+  /// The resources that are to be written, and that nobody writes; they are being written from now on. What an earlier agent has written is written
+  /// again: nobody knows whether it got so far.
+  mutating func beginStoring() -> ResourceSet? {
+    guard !isStoring, let resources, startTime != nil, !done.contains(.except) || hasBegun, !isClosed else {
+      return nil
+    }
+    isStoring = true
+    return resources
+  }
+
+  mutating func stored() { isStored = true }
+
   /// How long a job may run, in seconds, whose output is fetched in one piece.
   private static let briefRun = 1.0
 
   /// Whether the output has to be copied and nobody does; it is being copied from now on.
   mutating func beginCopy() -> DelegatedJob.Output? {
-    guard done.contains(.start), let startTime, !done.contains(.finish) else { return nil }
+    guard done.contains(.start), let startTime, !done.contains(.close) else { return nil }
     switch copy {
     case .underWay, .whole: return nil
     case .notBegun, .interrupted:
@@ -125,13 +160,17 @@ struct JobMirror: Hashable, Sendable {
   }
 
   private func due(_ target: String) -> (Step, DelegatedJob.Action)? {
+    // Before the remote job starts, so that its start has to wait for nothing.
+    if !hasBegun, !done.contains(.prepare), !done.contains(.except) { return (.prepare, .prepare) }
     if let startTime, let resources {
       if !done.contains(.allocate) {
-        return isAllocating ? nil : (.allocate, .allocate(resources, started: isAnnounced ? nil : startTime))
+        // One that was ended before it could start here does not start any more.
+        guard !isAllocating, !done.contains(.except) else { return nil }
+        return (.allocate, .allocate(resources, started: isAnnounced ? nil : startTime, isHeld: holds.prolog))
       }
-      if !done.contains(.start) { return (.start, .start) }
+      if !done.contains(.start) { return isAllocating ? nil : (.start, .start) }
     }
-    return exceptionStep(target) ?? finishStep()
+    return exceptionStep(target) ?? finishStep() ?? closeStep()
   }
 
   /// The remote job's exception comes before its end here too. It is written as an event, not raised: raised, it would have the origin
@@ -160,10 +199,16 @@ struct JobMirror: Hashable, Sendable {
   }
 
   private func finishStep() -> (Step, DelegatedJob.Action)? {
-    guard let status = finalStatus, copy == .whole, done.contains(.start), !done.contains(.finish) else { return nil }
+    guard let status = finalStatus, done.contains(.start), !done.contains(.finish) else { return nil }
     // Whether an exception of the execution was the job's own doing, its wait status has just told.
     guard explains == false || exceptionType == nil || done.contains(.explain) else { return nil }
     return (.finish, .finish(status))
+  }
+
+  /// All that the remote job had is here: the logs are put where they stay, and the origin job lets its resources go.
+  private func closeStep() -> (Step, DelegatedJob.Action)? {
+    guard done.contains(.finish), copy == .whole, isStored, !done.contains(.close) else { return nil }
+    return (.close, .close(holds))
   }
 
   /// The wait status. A job that was lost in the middle of its run has none, and counts as killed.
@@ -173,7 +218,8 @@ struct JobMirror: Hashable, Sendable {
   ///
   /// Its own doing are a time limit, and a command that is not there (127) or cannot be run (126).
   private var explains: Bool? {
-    switch exceptionType {
+    if wasEndedHere { return false }
+    return switch exceptionType {
     case nil, "timeout": false
     case "exec" where startTime != nil: finalStatus.map { ![126, 127].contains($0.exitCode ?? 0) }
     default: true
@@ -186,8 +232,17 @@ struct JobMirror: Hashable, Sendable {
   /// Whether the origin job has all that the remote one had.
   var isOver: Bool {
     guard remoteIsOver, underWay == nil, copy != .underWay else { return false }
-    return startTime == nil ? done.contains(.except) : done.contains(.finish)
+    return startTime == nil ? done.contains(.except) : done.contains(.close)
   }
+
+  /// Whether the origin job has let its resources go.
+  var isClosed: Bool { done.contains(.close) }
+
+  /// Whether there are logs, of a job that has not begun to run.
+  var isOnlyPrepared: Bool { (done.contains(.prepare) || underWay == .prepare) && !hasBegun }
+
+  /// Whether the origin job has begun to run.
+  var hasBegun: Bool { done.contains(.allocate) }
 
   /// Whether the origin job's execution has ended.
   var isFinished: Bool { done.contains(.finish) || (remoteIsOver && startTime == nil) }

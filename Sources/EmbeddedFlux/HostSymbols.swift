@@ -141,6 +141,19 @@ public func flux_jobtap_job_set_flag(_ plugin: OpaquePointer?, _ id: UInt64, _ f
   return 0
 }
 
+/// Ends a prolog of a job that is not run yet.
+@c(flux_jobtap_prolog_finish) @implementation
+public func flux_jobtap_prolog_finish(
+  _ plugin: OpaquePointer?, _ id: UInt64, _ description: UnsafePointer<CChar>?, _ status: CInt
+) -> CInt {
+  guard let (_, manager, job) = job(plugin, id), let description, !job.isExecuted, job.isActive else {
+    return invalid()
+  }
+  manager.post(
+    job, "prolog-finish", ["description": .string(String(cString: description)), "status": .int(Int64(status))])
+  return 0
+}
+
 /// Holds the job of the callback that is under way in CLEANUP, until the epilog of that description has finished.
 @c(flux_jobtap_epilog_start) @implementation
 public func flux_jobtap_epilog_start(_ plugin: OpaquePointer?, _ description: UnsafePointer<CChar>?) -> CInt {

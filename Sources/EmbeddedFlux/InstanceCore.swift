@@ -45,8 +45,7 @@ final class InstanceCore {
       ("log", log), ("job-ingest", IngestService(broker, manager)), ("job-manager", JobManagerService(broker, manager)),
       ("job-info", JobInfoService(broker, manager)), ("job-list", JobListService(broker, manager)),
       ("resource", resource), ("sched", resource), ("feasibility", resource), ("rexec", exec),
-      ("kvs", KVSService(broker, manager)),
-      ("job-exec", OverrideService(broker, manager)), ("service", RegistrationService(broker)),
+      ("kvs", KVSService(broker, manager)), ("service", RegistrationService(broker)),
     ]
     for (name, service) in parts {
       broker.register(name, service)
@@ -78,6 +77,8 @@ final class InstanceCore {
       "size": String(configuration.nodes), "rank": "0", "version": EmbeddedInstance.version,
       "security.owner": String(getuid()), "local-uri": uri.description, "hostlist": resources.hostlist.description,
       "instance-level": "0", "jobid-path": "/", "broker.starttime": String(started), "broker.pid": String(getpid()),
+      // How references in its KVS would be made, if it had one.
+      "content.hash": "sha1",
       "rundir": runDirectory, "hostname": hostname(), "flux-delegate.name": configuration.name,
     ]
   }

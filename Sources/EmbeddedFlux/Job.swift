@@ -24,6 +24,8 @@ final class Job {
   private(set) var urgency: Int
   private(set) var priority: Int64 = -1
   private(set) var times: [JobState: Double] = [:]
+  /// Whether its `start` is in the eventlog.
+  private(set) var hasStarted = false
   private(set) var waitStatus: WaitStatus?
   private(set) var failure: (type: String, severity: Int, note: String)?
   private(set) var memo: JSONObject = [:]
@@ -50,10 +52,16 @@ final class Job {
   var raisedStatus: WaitStatus?
   /// The signal that a fatal exception sends to the job's processes.
   var endSignal = SIGTERM
-  /// How many epilogs of plugins hold it in CLEANUP.
-  private(set) var openEpilogs = 0
-  /// Whether an epilog holds it there, or is about to.
-  var isHeldByEpilog: Bool { openEpilogs > 0 || pending.contains { $0.name == "epilog-start" } }
+  /// How many prologs and epilogs of plugins hold it: it is not run, and does not leave CLEANUP.
+  private(set) var openPerilogs = 0
+  /// Whether one holds it, or is about to.
+  var isHeld: Bool {
+    openPerilogs > 0 || pending.contains { $0.name == "epilog-start" || $0.name == "prolog-start" }
+  }
+  /// Whether its processes were started.
+  var isExecuted = false
+  /// Whether there is a namespace for its logs that a client writes.
+  var hasNamespace = false
   /// Whether its resources were given back.
   var isReleased = false
   /// What plugins keep for the job.
@@ -104,6 +112,7 @@ final class Job {
       priority = entry.context?["priority"]?.intValue ?? priority
       if state == .priority { state = .sched }
     case "alloc": if state == .sched { state = .run }
+    case "start": hasStarted = true
     case "finish":
       guard waitStatus == nil else { break }
       waitStatus = WaitStatus(rawValue: Int32(truncatingIfNeeded: entry.context?["status"]?.intValue ?? 0))
@@ -119,8 +128,10 @@ final class Job {
       if let name = entry.context?["description"]?.stringValue { dependencies.append(name) }
     case "dependency-remove":
       dependencies.removeAll { $0 == entry.context?["description"]?.stringValue }
-    case "epilog-start" where state == .cleanup: openEpilogs += 1
-    case "epilog-finish" where state == .cleanup: openEpilogs = max(0, openEpilogs - 1)
+    case "prolog-start" where !isExecuted: openPerilogs += 1
+    case "epilog-start" where state == .cleanup: openPerilogs += 1
+    case "prolog-finish" where !isExecuted: openPerilogs = max(0, openPerilogs - 1)
+    case "epilog-finish" where state == .cleanup: openPerilogs = max(0, openPerilogs - 1)
     case "set-flags": setFlags.formUnion(entry.context?["flags"]?.arrayValue?.compactMap(\.stringValue) ?? [])
     case "memo": note(memo: entry.context ?? [:])
     case "resource-update":
@@ -188,16 +199,8 @@ final class Job {
     return status.rawValue == 0 ? WaitStatus(exit: 1) : status
   }
 
-  /// Whether its `start` is in the eventlog.
-  var hasStarted: Bool { eventlog.contains { $0.name == "start" } }
-
   /// Whether it takes resources that a plugin gives it, past the scheduler.
   var bypassesScheduler: Bool { setFlags.contains("alloc-bypass") }
-
-  /// Whether nothing is run for it, and somebody says over `job-exec.override` when it starts and ends.
-  var isOverridden: Bool {
-    current["attributes"]?["system"]?["exec"]?["test"]?["override"]?.intValue ?? 0 != 0
-  }
 
   /// The queue that it is in; nil is the one without a name.
   var queue: String? { current["attributes"]?["system"]?["queue"]?.stringValue }

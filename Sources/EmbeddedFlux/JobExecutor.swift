@@ -20,10 +20,6 @@ final class JobExecutor {
   private let directory: String
   private let setsHostname: Bool
   private var runs: [JobID: JobRun] = [:]
-  /// Jobs that nothing is run for.
-  private var overridden: Set<JobID> = []
-  /// The time limits of those that have started.
-  private var overriddenLimits: [JobID: Scheduled<Void>] = [:]
 
   init(
     _ broker: Broker, _ manager: JobManager, _ reactor: ProcessReactor, uri: String, directory: String,
@@ -42,11 +38,6 @@ final class JobExecutor {
   /// The job has its resources: starts its tasks.
   func start(_ job: Job) {
     guard let resources = job.resources else { return }
-    if job.isOverridden {
-      overridden.insert(job.id)
-      log(job, "init")
-      return log(job, "starting")
-    }
     let layout = TaskLayout(job.jobspec, resources)
     let run = JobRun(job, layout, broker, reactor) { [weak self] run, event in self?.handle(run, event) }
     runs[job.id] = run
@@ -84,13 +75,7 @@ final class JobExecutor {
   func limit(_ job: Job) {
     guard let expiration = job.resources?.expiration else { return }
     let left = expiration > 0 ? max(expiration - broker.now(), 0) : nil
-    if overridden.contains(job.id) {
-      overriddenLimits.removeValue(forKey: job.id)?.cancel()
-      guard let left, job.hasStarted else { return }
-      overriddenLimits[job.id] = broker.after(left) { [weak self, weak job] in job.map { self?.expire($0) } }
-    } else {
-      runs[job.id]?.limit(left)
-    }
+    runs[job.id]?.limit(left)
   }
 
   /// The job's time is over: its processes get SIGALRM, and SIGKILL a little later.
@@ -134,37 +119,8 @@ final class JobExecutor {
 
   /// A fatal exception: the job's processes get SIGTERM (SIGALRM when its time is over), and SIGKILL a little later.
   func terminate(_ job: Job) {
-    if overridden.contains(job.id) {
-      if job.wasRaised { finish(job, WaitStatus(signal: Int(job.endSignal))) }
-      return
-    }
     // Without a run its end is on its way already.
     runs[job.id]?.terminate(with: job.endSignal, after: Self.killTimeout)
-  }
-
-  // MARK: Jobs that nothing is run for
-
-  /// `job-exec.override`: somebody says that the job starts, or ends.
-  func override(_ job: Job, event: String, status: WaitStatus) throws(ServiceError) {
-    guard overridden.contains(job.id) else { throw ServiceError(.noEntry, "Job not found") }
-    switch event {
-    case "start":
-      guard !job.hasStarted else { break }
-      manager.post(job, "start")
-      limit(job)
-    case "finish": finish(job, status)
-    default: throw ServiceError(.invalid, "Invalid override event: \(event)")
-    }
-  }
-
-  /// A line of a log of the job's own, written by a client.
-  func append(_ line: String, to log: JobManager.GuestLog, of job: Job) throws(ServiceError) {
-    guard overridden.contains(job.id) else { throw ServiceError(Errnum(95)) }
-    switch log {
-    case .exec: job.execLog.append(line)
-    case .output: job.output.append(line)
-    }
-    for observer in manager.guestObservers { observer(job, log, line) }
   }
 
   // MARK: What happens to a run
@@ -200,8 +156,6 @@ final class JobExecutor {
 
   private func finish(_ job: Job, _ status: WaitStatus) {
     let run = runs.removeValue(forKey: job.id)
-    overridden.remove(job.id)
-    overriddenLimits.removeValue(forKey: job.id)?.cancel()
     broker.unregister("0-shell-\(job.id.encoded(.f58plain))")
     if let run {
       let leader = job.resources?.ranks.first?.rank ?? 0

@@ -21,12 +21,15 @@ final class JobInfoService: Service {
     self.manager = manager
     manager.observers.append { [weak self] job, entry in
       self?.tell(job, "eventlog", line: { entry.line })
+      if entry.name == "start" { self?.tellPrepared(job) }
       guard entry.name == "clean" else { return }
       // The guest logs of a job that never started end here too.
       for path in ["eventlog", "guest.exec.eventlog", "guest.output"] { self?.end(job, path) }
     }
     manager.guestObservers.append { [weak self] job, log, line in
-      if let line { self?.tell(job, log.rawValue, line: { line }) } else { self?.end(job, log.rawValue) }
+      guard let line else { return self?.end(job, log.rawValue) ?? () }
+      // Logs may be prepared before the job starts; who follows them sees them from then on.
+      if job.hasStarted || job.isExecuted { self?.tell(job, log.rawValue, line: { line }) }
     }
   }
 
@@ -95,7 +98,8 @@ final class JobInfoService: Service {
       lines = job.eventlog.map(\.line)
       isOpen = job.isActive
     case "guest.exec.eventlog", "guest.output":
-      lines = path == "guest.output" ? job.output : job.execLog
+      let isVisible = job.hasStarted || job.isExecuted || !job.isActive
+      lines = !isVisible ? [] : path == "guest.output" ? job.output : job.execLog
       isOpen = job.isActive && job.isGuestOpen
     default: throw ServiceError(.noEntry)
     }
@@ -122,6 +126,12 @@ final class JobInfoService: Service {
       text = text ?? line()
       broker.respond(request, ["event": .string(text ?? "")])
     }
+  }
+
+  private func tellPrepared(_ job: Job) {
+    guard !job.isExecuted else { return }
+    for line in job.execLog { tell(job, "guest.exec.eventlog", line: { line }) }
+    for line in job.output { tell(job, "guest.output", line: { line }) }
   }
 
   private func end(_ job: Job, _ path: String) {

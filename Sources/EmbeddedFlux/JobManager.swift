@@ -186,9 +186,10 @@ final class JobManager {
         "job-exception",
         ["id": job.id.json, "type": entry.context?["type"] ?? "", "severity": entry.context?["severity"] ?? 0])
     // An exception had ended the job before its processes ended: this event changes no state, but its resources are free now.
-    case "finish" where job.state == .cleanup: release(job)
+    case "finish" where job.state == .cleanup && job.isExecuted: release(job)
     case "free" where job.state == .cleanup: clean(job)
-    case "epilog-finish" where job.state == .cleanup: job.resources == nil ? clean(job) : free(job)
+    case "epilog-finish" where job.state == .cleanup, "prolog-finish" where job.state == .cleanup: letGo(job)
+    case "prolog-finish" where job.state == .run: execute(job)
     case "resource-update": executor?.limit(job)
     default: break
     }
@@ -201,7 +202,7 @@ final class JobManager {
     case .depend: if job.dependencies.isEmpty { post(job, "depend") }
     case .priority: post(job, "priority", ["priority": .int(Int64(job.urgency))])
     case .sched: enqueue(job)
-    case .run: executor?.start(job)
+    case .run: execute(job)
     case .cleanup: cleanUp(job)
     case .inactive: retire(job)
     }
@@ -209,8 +210,15 @@ final class JobManager {
     resolveDependants(of: job, entry)
   }
 
+  /// Runs a job that no prolog holds.
+  private func execute(_ job: Job) {
+    guard !job.isHeld, !job.isExecuted else { return }
+    job.isExecuted = true
+    executor?.start(job)
+  }
+
   private func cleanUp(_ job: Job) {
-    guard job.resources != nil else { return clean(job) }
+    guard job.resources != nil, job.isExecuted else { return letGo(job) }
     if job.waitStatus == nil { executor?.terminate(job) } else { release(job) }
   }
 
@@ -223,20 +231,31 @@ final class JobManager {
 
   private func release(_ job: Job) {
     guard let resources = job.resources, !job.isReleased else { return }
-    job.isReleased = true
-    if !job.bypassesScheduler { cluster.release(resources) }
+    free(resources, of: job)
     post(job, "release", ["ranks": "all", "final": true])
     free(job)
+  }
+
+  private func free(_ resources: ResourceSet, of job: Job) {
+    job.isReleased = true
+    if !job.bypassesScheduler { cluster.release(resources) }
     schedule()
   }
 
-  /// After its processes' end, and after the epilogs of plugins.
+  /// Nothing runs for the job, or not any more.
+  private func letGo(_ job: Job) {
+    guard let resources = job.resources else { return clean(job) }
+    if !job.isExecuted, !job.isReleased, !job.isHeld { free(resources, of: job) }
+    free(job)
+  }
+
+  /// After its processes' end, and after the prologs and epilogs of plugins.
   private func free(_ job: Job) {
-    if job.isReleased, !job.isHeldByEpilog { post(job, "free") }
+    if job.isReleased, !job.isHeld { post(job, "free") }
   }
 
   private func clean(_ job: Job) {
-    if !job.isHeldByEpilog { post(job, "clean") }
+    if !job.isHeld { post(job, "clean") }
   }
 
   private func retire(_ job: Job) {

@@ -3,9 +3,13 @@
 import FluxJob
 import FluxWire
 
-/// `kvs.commit`, as far as an agent needs it: appending to the logs of a job that nothing is run for, and its R.
+/// `kvs`, as far as an agent needs it: the namespaces of jobs that nothing is run for here, whose logs a client writes, and their R.
+///
+/// A job's logs are in one place, and its directory `guest` is always what its namespace has: to a client that asks where they are, each is a
+/// link to the namespace (RFC 11).
 final class KVSService: Service {
   private static let append: Int64 = 32
+  private static let treeObject: Int64 = 16
   private unowned let broker: Broker
   private unowned let manager: JobManager
 
@@ -15,53 +19,113 @@ final class KVSService: Service {
   }
 
   func handle(_ request: Request) throws(ServiceError) {
-    guard request.method == "commit" else { throw Broker.unknownMethod(request) }
-    let namespace = try request.string("namespace")
-    for operation in request.payload["ops"]?.arrayValue ?? [] { try apply(operation, namespace) }
-    broker.respond(request, ["rootref": "", "rootseq": 0])
+    guard request.isOwner else { throw ServiceError(.notPermitted) }
+    switch request.method {
+    case "commit":
+      let namespace = try request.string("namespace")
+      for operation in request.payload["ops"]?.arrayValue ?? [] { try apply(operation, namespace) }
+      broker.respond(request, ["rootref": "", "rootseq": 0])
+    case "lookup": try lookup(request)
+    case "namespace-create":
+      let job = try job(of: try request.string("namespace"), unknown: ServiceError(.notImplemented, Self.limits))
+      guard !job.hasNamespace else { throw ServiceError(Errnum(17)) }
+      job.hasNamespace = true
+      job.isGuestOpen = true
+      broker.respond(request)
+    case "namespace-remove":
+      remove(try job(of: try request.string("namespace")))
+      broker.respond(request)
+    default: throw Broker.unknownMethod(request)
+    }
   }
+
+  private static let limits = "this instance has no KVS but for the logs of jobs"
+
+  /// The job that a namespace belongs to. ENOTSUP: there is none, as Flux says it.
+  private func job(of namespace: String, unknown: ServiceError = ServiceError(Errnum(95))) throws(ServiceError) -> Job {
+    guard namespace.hasPrefix("job-"), let id = try? JobID(parsing: String(namespace.dropFirst(4))),
+      let job = manager.jobs[id]
+    else { throw unknown }
+    return job
+  }
+
+  private func remove(_ job: Job) {
+    guard job.hasNamespace else { return }
+    job.hasNamespace = false
+    job.isGuestOpen = false
+    for observer in manager.guestObservers {
+      observer(job, .exec, nil)
+      observer(job, .output, nil)
+    }
+    // Nobody looks for logs of a job that never ran.
+    guard !job.hasStarted else { return }
+    job.execLog = []
+    job.output = []
+  }
+
+  // MARK: Writing
 
   private func apply(_ operation: JSON, _ namespace: String) throws(ServiceError) {
-    guard let key = operation["key"]?.stringValue, let data = operation["dirent"]?["data"]?.stringValue,
-      let bytes = try? Base64.decode(data), let text = String(validating: bytes, as: UTF8.self)
-    else { throw ServiceError(.protocolError, "kvs.commit: an operation has no key or no value that is text") }
-    if namespace == "primary", key.hasPrefix("job."), key.hasSuffix(".R") {
-      // The plugin gives the job its R; this copy has no place here.
-      guard let id = try? JobID(parsing: String(key.dropLast(2))), manager.jobs[id] != nil else {
-        throw ServiceError(.noEntry)
-      }
-      return
+    guard let key = operation["key"]?.stringValue, let value = operation["dirent"]?["data"] else {
+      throw ServiceError(.protocolError, "kvs.commit: an operation has no key or no value")
     }
-    guard namespace.hasPrefix("job-"), let id = try? JobID(parsing: String(namespace.dropFirst(4))),
-      let job = manager.jobs[id], operation["flags"]?.intValue == Self.append,
+    if namespace == "primary" { return try applyToDirectory(key) }
+    let job = try job(of: namespace)
+    guard job.hasNamespace else { throw ServiceError(Errnum(95)) }
+    guard operation["flags"]?.intValue == Self.append,
       let log = ["output": JobManager.GuestLog.output, "exec.eventlog": .exec][key]
-    else {
-      throw ServiceError(.notImplemented, "kvs.commit: this instance has no KVS but for the logs of jobs")
-    }
-    guard let executor = manager.executor else { throw ServiceError(Errnum(95)) }
-    for line in text.split(separator: "\n", omittingEmptySubsequences: true) {
-      try executor.append(line + "\n", to: log, of: job)
-    }
-  }
-}
-
-/// `job-exec.override`: a job starts and ends when a client says so (jobs with `exec.test.override`).
-final class OverrideService: Service {
-  private unowned let broker: Broker
-  private unowned let manager: JobManager
-
-  init(_ broker: Broker, _ manager: JobManager) {
-    self.broker = broker
-    self.manager = manager
+    else { throw ServiceError(.notImplemented, "kvs.commit: \(Self.limits)") }
+    guard let bytes = try? Base64.decode(value.stringValue ?? ""), let text = String(validating: bytes, as: UTF8.self)
+    else { throw ServiceError(.protocolError, "kvs.commit: \(key): the value is no text") }
+    for line in text.split(separator: "\n", omittingEmptySubsequences: true) { append(line + "\n", to: log, of: job) }
   }
 
-  func handle(_ request: Request) throws(ServiceError) {
-    guard request.method == "override" else { throw Broker.unknownMethod(request) }
-    guard let id = JobID(request.payload["jobid"]) else { throw .malformed(request.topic, "jobid") }
-    let job = try manager.job(id, unknown: ServiceError(.noEntry, "Job not found"))
-    let status = WaitStatus(rawValue: Int32(truncatingIfNeeded: request.payload["status"]?.intValue ?? 0))
-    guard let executor = manager.executor else { throw ServiceError(.noEntry, "Job not found") }
-    try executor.override(job, event: try request.string("event"), status: status)
-    broker.respond(request)
+  /// The plugin gives a job its R, and its logs are where they stay: what is written of them has no place here.
+  private func applyToDirectory(_ key: String) throws(ServiceError) {
+    guard key.hasPrefix("job."), let name = [".R", ".guest"].first(where: { key.hasSuffix($0) }) else {
+      throw ServiceError(.notImplemented, "kvs.commit: \(Self.limits)")
+    }
+    guard let id = try? JobID(parsing: String(key.dropLast(name.count))), manager.jobs[id] != nil else {
+      throw ServiceError(.noEntry)
+    }
+  }
+
+  private func append(_ line: String, to log: JobManager.GuestLog, of job: Job) {
+    switch log {
+    case .exec: job.execLog.append(line)
+    case .output: job.output.append(line)
+    }
+    for observer in manager.guestObservers { observer(job, log, line) }
+  }
+
+  // MARK: Reading
+
+  private func lookup(_ request: Request) throws(ServiceError) {
+    let namespace = try request.string("namespace")
+    let key = try request.string("key")
+    let isTree = (request.payload["flags"]?.intValue ?? 0) & Self.treeObject != 0
+    if namespace == "primary" {
+      guard isTree, key.hasPrefix("job."), key.hasSuffix(".guest"),
+        let id = try? JobID(parsing: String(key.dropLast(6))), let job = manager.jobs[id]
+      else { throw ServiceError(.notImplemented, "kvs.lookup: \(Self.limits)") }
+      return broker.respond(request, ["val": Self.link(job)])
+    }
+    let job = try job(of: namespace)
+    guard job.hasNamespace else { throw ServiceError(Errnum(95)) }
+    switch key {
+    case "." where isTree: broker.respond(request, ["val": Self.link(job)])
+    case "exec.eventlog":
+      guard !job.execLog.isEmpty else { throw ServiceError(.noEntry) }
+      let text = Base64.encode(job.execLog.joined().utf8)
+      broker.respond(request, ["val": ["ver": 1, "type": "val", "data": .string(text)]])
+    default: throw ServiceError(.notImplemented, "kvs.lookup: \(Self.limits)")
+    }
+  }
+
+  private static func link(_ job: Job) -> JSON {
+    [
+      "ver": 1, "type": "symlink",
+      "data": ["namespace": .string("job-\(job.id.encoded(.dec))"), "target": "."],
+    ]
   }
 }

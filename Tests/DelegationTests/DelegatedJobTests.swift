@@ -195,7 +195,7 @@ import Testing
   @Test func cancelledBeforeAnythingWasSent() throws {
     var job = new()
     _ = job.handle(.discovered(isNew: true))
-    #expect(job.handle(.origin(Self.cancel)) == [.release, .forget])
+    #expect(job.handle(.origin(Self.cancel)) == [.release(DelegatedJob.Holds(), nil), .forget])
   }
 
   @Test func cancelledWhileTheTargetAnswers() throws {
@@ -213,7 +213,7 @@ import Testing
       Issue.record("no second try")
       return
     }
-    #expect(job.handle(.cancelled) == [.release, .forget])
+    #expect(job.handle(.cancelled) == [.forget])
   }
 
   /// Its target stays away: after a while the job is gone from home, and its copy is cancelled when that is possible.
@@ -224,7 +224,7 @@ import Testing
     var released = 0
     for _ in 0..<10 {
       let actions = job.handle(.unreachable(TargetFailure("down", isTransient: true)))
-      if actions.contains(.release) { released += 1 }
+      if actions.contains(.release(DelegatedJob.Holds(), nil)) { released += 1 }
       _ = job.handle(.timer)
     }
     #expect(released == 1)
@@ -241,7 +241,7 @@ import Testing
     _ = job.handle(.origin(Self.cancel))
     let success = Self.entry("exception", ["type": "DelegationSuccess", "severity": 0, "note": "", "userid": 0])
     _ = job.handle(.origin(success))
-    #expect(job.handle(.written) == [.release, .forget])
+    #expect(job.handle(.written) == [.release(DelegatedJob.Holds(), nil), .forget])
   }
 
   /// The owner's cancellation comes before the hand-off's own end, which the origin then refuses: the copy goes.
@@ -274,7 +274,7 @@ import Testing
     _ = job.handle(.gone)
     _ = job.handle(.timer)
     #expect(job.state == .looking)
-    #expect(job.handle(.found(nil)) == [.release, .forget])
+    #expect(job.handle(.found(nil)) == [.forget])
   }
 
   // MARK: Events that do not fit

@@ -37,7 +37,7 @@ import Testing
     _ = job.handle(.following)
     #expect(
       job.handle(.remote([.urgency(0), .urgency(16), .started(at: 5, MirrorTests.resources)])) == [
-        .copy(Self.second.uri, JobID(rawValue: 100), .rest)
+        .store(MirrorTests.resources), .copy(Self.second.uri, JobID(rawValue: 100), .rest),
       ])
   }
 
@@ -49,6 +49,8 @@ import Testing
     _ = job.handle(.remote([.urgency(0)]))
     _ = job.handle(.uncontrolled(TargetFailure("ENOSYS", isTransient: true)))
     #expect(job.handle(.remote([.urgency(16), .exception(type: "alloc", note: "too big"), .over])) == [])
+    // The logs are ready meanwhile.
+    _ = job.handle(.written)
     _ = job.handle(.timer)
     let actions = job.handle(.following)
     #expect(actions.contains(.unfollow(MirrorTests.target.uri, MirrorTests.remote)), "\(actions)")

@@ -83,10 +83,6 @@ struct Holes: OptionSet {
   static let choiceIsLost = Holes(rawValue: 1)
   /// An agent may still act when the next one has attached: after the plugin was removed and loaded again, for instance.
   static let agentsOverlap = Holes(rawValue: 2)
-  /// A job manager that is unloaded between `dependency-remove` and `alloc` leaves the job in SCHED (DelegatePlugin.sched).
-  static let resourcesAreForgotten = Holes(rawValue: 8)
-  /// job-exec says EINVAL to a second start, and `start` is not passed on: a successor that did not see it asks for ever.
-  static let startIsNotPassedOn = Holes(rawValue: 16)
   /// Owners who cancel while the plugin is not loaded, or who have waited for long, leave copies that run.
   static let cancelWithoutAgent = Holes(rawValue: 32)
 }

@@ -13,13 +13,9 @@ import Testing
   }
 
   static let holes = [
-    Hole(name: "the origin loses delegate::select", bit: .choiceIsLost, seeds: [41, 47, 77]),
-    Hole(name: "two agents act at once", bit: .agentsOverlap, seeds: [167, 203, 377, 1003]),
-    Hole(
-      name: "resources are forgotten between dependency-remove and alloc", bit: .resourcesAreForgotten,
-      seeds: [1193, 2419, 3145]),
-    Hole(name: "start is not passed on", bit: .startIsNotPassedOn, seeds: [122, 373, 1124]),
-    Hole(name: "a job is cancelled while the plugin is away", bit: .cancelWithoutAgent, seeds: [3029, 5459]),
+    Hole(name: "the origin loses delegate::select", bit: .choiceIsLost, seeds: [191, 1307, 1559]),
+    Hole(name: "two agents act at once", bit: .agentsOverlap, seeds: [1067, 1081, 1919]),
+    Hole(name: "a job is cancelled while the plugin is away", bit: .cancelWithoutAgent, seeds: [3029]),
   ]
 
   @Test(arguments: holes) func isThere(_ hole: Hole) {

@@ -7,7 +7,7 @@ extension Origin {
   private func unload() {
     pluginIsLoaded = false
     followed = []
-    kept = []
+    standing = [:]
     resources = []
     guard let agent = attached else { return }
     attached = nil
@@ -44,10 +44,8 @@ extension Origin {
     world.after(world.random.between(0.01, 0.3), "the job manager is loaded") { [self] in
       guard epoch == mine else { return }
       for job in jobs where job.isActive {
-        let execution = job.execution
         let isCancelled = job.isCancelled
         _ = job.replay(keeping: job.eventlog.count)
-        job.execution = execution
         job.isCancelled = isCancelled
       }
       restart()
@@ -59,8 +57,6 @@ extension Origin {
     managerIsUp = true
     load()
     for job in jobs where job.isActive {
-      // Nobody remembers that job-exec has been asked to end it.
-      if job.state == .cleanup { job.execution = .ended }
       if job.state == .sched { record(job, "flux-restart", nil) } else { act(job, "") }
     }
   }
@@ -72,7 +68,7 @@ extension Origin {
     managerIsUp = false
     pluginIsLoaded = false
     followed = []
-    kept = []
+    standing = [:]
     resources = []
     attached = nil
     if let agent, agent.isAlive {
@@ -85,6 +81,9 @@ extension Origin {
       guard epoch == mine else { return }
       for job in jobs {
         lose(job)
+        // Its namespaces are gone, and what was not moved with them.
+        if !job.areLogsMoved { job.hasOutput = false }
+        job.hasNamespace = false
         if let time = job.plan.dependencyUntil { world.wish(at: max(time, world.now), "") { [self] in satisfy(job) } }
       }
       if world.random.chance(0.5) { name += "'" }

@@ -3,11 +3,8 @@
 import Delegation
 import FluxJob
 
-/// The origin instance: its job manager with the plugin in it, and job-exec as far as mirrored jobs need it.
+/// The origin instance: its job manager with the plugin in it, and its KVS as far as mirrored jobs need it.
 final class Origin {
-  /// What job-exec says that does not do it.
-  enum Refusal { case unknown, alreadyRunning, notRunning }
-
   /// When the world begins, in seconds since 1970.
   static let epochTime = 1_700_000_000.0
 
@@ -22,8 +19,19 @@ final class Origin {
   var managerIsUp = true
   var pluginIsLoaded = true
   var followed: Set<Int> = []
-  /// The jobs that were ended, and are kept in CLEANUP.
-  var kept: Set<Int> = []
+  /// What the plugin knows of its jobs (DelegatePlugin, Standing).
+  var standing: [Int: Standing] = [:]
+
+  struct Standing: OptionSet {
+    let rawValue: Int
+    static let prolog = Standing(rawValue: 1)
+    static let epilog = Standing(rawValue: 2)
+    static let granted = Standing(rawValue: 4)
+    static let finished = Standing(rawValue: 8)
+    static let ended = Standing(rawValue: 16)
+    static let released = Standing(rawValue: 32)
+    var isKept: Bool { contains(.epilog) || isSuperset(of: [.prolog, .ended]) }
+  }
   /// How often the job manager was unloaded.
   var managers = 0
   /// How often the plugin was loaded.
@@ -155,11 +163,12 @@ final class Origin {
       if job.dependencies.isEmpty, !job.queue.contains(where: { $0.name == "depend" }) { record(job, "depend", nil) }
     case .priority: record(job, "priority", ["priority": 16])
     case .sched: if name == "priority" { sched(job) }
-    case .run: if job.execution == .none { request(job) }
+    case .run: if name == "alloc" { run(job) }
     case .cleanup: clean(job)
     case .inactive:
       if job.isCancelled, attached?.isAlive != true { job.isOrphaned = true }
-      kept.remove(job.index)
+      standing[job.index] = nil
+      judgeRecord(job)
       if followed.remove(job.index) != nil, let attached {
         attached.told("agent \(attached.number): job \(job.index) is gone") { attached.feed(job.index, .gone) }
       }
@@ -168,16 +177,12 @@ final class Origin {
   }
 
   private func clean(_ job: OriginJob) {
-    switch job.execution {
-    case .requested, .ready, .started: return
-    case .none, .ended: break
-    }
-    if job.epilogs > 0 || job.queue.contains(where: { $0.name == "epilog-start" }) { return }
+    if !job.perilogs.isEmpty || job.queue.contains(where: { $0.name == "epilog-start" }) { return }
     let name = job.hasResources ? "free" : "clean"
     if !job.queue.contains(where: { $0.name == name }) { record(job, name, nil) }
   }
 
-  /// As `job-manager.raise`: job-exec is told as well.
+  /// As `job-manager.raise`.
   @discardableResult func raise(_ job: OriginJob, _ type: String, _ severity: Int, _ note: String)
     -> Bool
   {
@@ -186,92 +191,81 @@ final class Origin {
       "type": .string(type), "severity": .int(Int64(severity)), "note": .string(note), "userid": 0,
     ]
     record(job, "exception", context)
-    guard severity == 0, job.isActive else { return true }
-    later(job, world.delay(), "job-exec ends job \(job.index)") { [self] in
-      switch job.execution {
-      case .none, .ended: return
-      case .started:
-        job.isKilled = true
-        job.execution = .ended
-        if job.status == nil { record(job, "finish", ["status": 15]) }
-      case .requested, .ready: job.execution = .ended
-      }
-      clean(job)
-    }
     return true
   }
 
-  // MARK: A job is cancelled
+  // MARK: A job is ended
 
   /// The plugin keeps a job that somebody has ended in CLEANUP, until the agent says that no copy is left.
   private func keep(_ job: OriginJob, _ entry: EventlogEntry) {
-    guard followed.contains(job.index), entry.context?["severity"] == 0, entry.context?["userid"] != nil,
-      let type = entry.context?["type"]?.stringValue, !DelegationRequest.endings.contains(type),
-      kept.insert(job.index).inserted
-    else { return }
-    record(job, "epilog-start", ["description": .string(DelegationRequest.epilogDescription)])
-    if attached == nil { startPatience() }
+    guard followed.contains(job.index), entry.context?["severity"] == 0 else { return }
+    let before = standing[job.index] ?? []
+    standing[job.index, default: []].insert(.ended)
+    if before.isDisjoint(with: [.epilog, .prolog, .released, .ended]), entry.context?["userid"] != nil,
+      let type = entry.context?["type"]?.stringValue, !DelegationRequest.endings.contains(type)
+    {
+      record(job, "epilog-start", ["description": .string(DelegationRequest.epilogDescription)])
+      standing[job.index, default: []].insert(.epilog)
+    }
+    if attached == nil, standing[job.index]?.isKept == true { startPatience() }
   }
 
-  /// The agent has nothing more to do for a job that was ended.
-  func release(_ job: OriginJob) {
-    guard managerIsUp, pluginIsLoaded, kept.remove(job.index) != nil else { return }
-    record(job, "epilog-finish", ["description": .string(DelegationRequest.epilogDescription)])
+  /// The agent has nothing more to do for a job that has finished or was ended.
+  func release(_ job: OriginJob, _ holds: DelegatedJob.Holds, _ status: WaitStatus?) -> String? {
+    guard managerIsUp, pluginIsLoaded, followed.contains(job.index), job.isActive else { return "not delegated" }
+    guard standing[job.index]?.contains(.released) != true else { return "released already" }
+    if holds.prolog { standing[job.index, default: []].insert(.prolog) }
+    if holds.epilog { standing[job.index, default: []].insert(.epilog) }
+    if let status { end(job, status) }
+    letGo(job)
+    return nil
+  }
+
+  private func end(_ job: OriginJob, _ status: WaitStatus) {
+    guard standing[job.index]?.contains(.finished) != true else { return }
+    job.isKilled = true
+    standing[job.index, default: []].insert(.finished)
+    post(job, "finish", ["status": .int(Int64(status.rawValue))])
+  }
+
+  private func letGo(_ job: OriginJob) {
+    guard let held = standing[job.index], !held.isDisjoint(with: [.prolog, .epilog]) else { return }
+    standing[job.index]?.insert(.released)
+    if held.contains(.epilog) {
+      post(job, "epilog-finish", ["description": .string(DelegationRequest.epilogDescription)])
+    }
+    guard held.contains(.prolog) else { return }
+    post(job, "release", ["ranks": "all", "final": true])
+    post(job, "prolog-finish", ["description": .string(DelegationRequest.prologDescription)])
   }
 
   private func startPatience() {
     let mine = (epoch, loads)
     world.after(60, "the plugin loses its patience") { [self] in
       guard mine == (epoch, loads), attached == nil else { return }
-      for index in kept.sorted() { release(jobs[index]) }
-    }
-  }
-
-  // MARK: job-exec
-
-  private func later(
-    _ job: OriginJob, _ delay: Double, _ label: @autoclosure () -> String, _ work: @escaping () -> Void
-  ) {
-    let mine = epoch
-    world.after(delay, label()) { [self] in if epoch == mine, job.isActive { whenUp(mine, work) } }
-  }
-
-  /// What is sent to a job manager that is being loaded is kept for it.
-  private func whenUp(_ mine: Int, _ work: @escaping () -> Void) {
-    if managerIsUp { return work() }
-    world.after(0.05, "") { [self] in if epoch == mine { whenUp(mine, work) } }
-  }
-
-  private func request(_ job: OriginJob) {
-    job.execution = .requested
-    later(job, world.random.chance(0.1) ? 0.1 : world.delay(), "job-exec has job \(job.index)") {
-      if job.execution == .requested { job.execution = .ready }
-    }
-  }
-
-  func override(_ job: OriginJob, _ status: WaitStatus?) -> Refusal? {
-    guard let status else {
-      switch job.execution {
-      case .none, .requested, .ended: return .unknown
-      case .started: return world.faults.holes.contains(.startIsNotPassedOn) ? .alreadyRunning : nil
-      case .ready: break
+      for index in standing.filter(\.value.isKept).keys.sorted() {
+        if standing[index]?.contains(.prolog) == true { end(jobs[index], WaitStatus(signal: 15)) }
+        letGo(jobs[index])
       }
-      job.execution = .started
-      // Slow enough for a successor to come in between, now and then.
-      later(job, world.random.chance(0.02) ? 0.5 : world.delay(), "job-exec starts job \(job.index)") { [self] in
-        if !job.hasStarted, job.isActive { post(job, "start", nil) }
-      }
-      return nil
     }
-    guard job.execution == .started else { return job.execution == .ended ? .unknown : .notRunning }
-    judge(job, status)
-    job.execution = .ended
-    later(job, world.delay(), "job-exec finishes job \(job.index)") { [self] in
-      if !job.hasStarted { record(job, "start", nil) }
-      record(job, "finish", ["status": .int(Int64(status.rawValue))])
-      clean(job)
-    }
+  }
+
+  func finish(_ job: OriginJob, _ status: WaitStatus) -> String? {
+    guard followed.contains(job.index), job.isActive else { return "not delegated" }
+    guard standing[job.index]?.contains(.finished) != true else { return nil }
+    standing[job.index, default: []].insert(.finished)
+    if job.status == nil { judge(job, status) }
+    post(job, "finish", ["status": .int(Int64(status.rawValue))])
     return nil
+  }
+
+  /// What stays of a job.
+  private func judgeRecord(_ job: OriginJob) {
+    guard job.hasStarted, !job.isKilled else { return }
+    if job.status == nil { world.fail("job \(job.index): has started, and has no end") }
+    if !job.hasOutput { world.fail("job \(job.index): its output is not whole") }
+    if !job.isStored { world.fail("job \(job.index): its resources are not on record") }
+    if job.hasNamespace { world.fail("job \(job.index): its logs are not where they stay") }
   }
 
   /// The end that the origin is told is that of the remote job.
@@ -280,8 +274,8 @@ final class Origin {
       return world.fail("job \(job.index): ends with \(status), and has no remote job")
     }
     if copy.isActive, copy.state != .ending { world.fail("job \(job.index): ends before its remote job does") }
-    if let type = copy.exception,
-      !job.eventlog.contains(where: { $0.name == "exception" && $0.context?["type"] == .string(type) })
+    if copy.exception != nil,
+      !job.eventlog.contains(where: { $0.name == "exception" && $0.context?["severity"] == 0 })
     {
       world.fail("job \(job.index): ends without the exception of its remote job")
     }
@@ -292,7 +286,7 @@ final class Origin {
   // MARK: The plugin
 
   private static let passedOn: Set<String> = [
-    "validate", "dependency-add", "dependency-remove", "urgency", "jobspec-update", "exception", "alloc",
+    "validate", "dependency-add", "dependency-remove", "urgency", "jobspec-update", "exception", "start",
   ]
 
   private func tell(_ job: OriginJob, _ entry: EventlogEntry) {
@@ -305,8 +299,7 @@ final class Origin {
 
   func follow(_ job: OriginJob, isWhole: Bool) {
     guard followed.insert(job.index).inserted else { return }
-    // An earlier plugin may have kept it.
-    if job.state == .cleanup { kept.insert(job.index) }
+    standing[job.index] = job.state == .cleanup ? .ended : []
     guard let attached else { return }
     let submission = isWhole ? Submission(userID: 0, urgency: job.urgency, time: job.submitted) : nil
     attached.unheard.insert(job.index)
@@ -324,7 +317,7 @@ final class Origin {
   func detached(_ agent: SimAgent) {
     if attached === agent {
       attached = nil
-      if !kept.isEmpty { startPatience() }
+      if standing.values.contains(where: \.isKept) { startPatience() }
     }
     agent.isGone = true
     spawn(after: world.random.between(0.1, 0.3))
@@ -343,26 +336,42 @@ final class Origin {
     }
   }
 
-  func allocate(_ job: OriginJob, _ started: Double?) -> String? {
+  func allocate(_ job: OriginJob, _ started: Double?, _ isHeld: Bool) -> String? {
     guard followed.contains(job.index) else { return "not delegated" }
-    guard job.isActive else { return "takes no events" }
+    guard job.isActive, let held = standing[job.index], held.isDisjoint(with: [.ended, .released]) else {
+      return "takes no events"
+    }
     if let started { post(job, "delegate::start", ["timestamp": .double(started)]) }
-    post(job, "jobspec-update", ["attributes.system.exec.test.override": 1])
+    if !held.contains(.prolog), !isHeld {
+      post(job, "prolog-start", ["description": .string(DelegationRequest.prologDescription)])
+    }
+    standing[job.index]?.insert(.prolog)
     resources.insert(job.index)
     post(job, "set-flags", ["flags": ["alloc-bypass"]])
-    guard job.dependencies.contains("delegated") else {
-      resources.remove(job.index)
-      if job.state == .sched, !world.faults.holes.contains(.resourcesAreForgotten) {
-        give(job)
-        return nil
-      }
-      return "not held any more"
+    if job.dependencies.contains("delegated") {
+      post(job, "dependency-remove", ["description": "delegated"])
+    } else {
+      post(job, "flux-restart", nil)
     }
-    post(job, "dependency-remove", ["description": "delegated"])
     return nil
   }
 
-  private func sched(_ job: OriginJob) { if resources.remove(job.index) != nil { give(job) } }
+  private func sched(_ job: OriginJob) {
+    guard resources.remove(job.index) != nil else { return }
+    standing[job.index, default: []].insert(.granted)
+    give(job)
+  }
+
+  private func run(_ job: OriginJob) {
+    guard standing[job.index]?.remove(.granted) != nil else { return }
+    record(job, "start", nil)
+  }
+
+  func start(_ job: OriginJob) -> String? {
+    guard followed.contains(job.index), job.isActive else { return "not delegated" }
+    post(job, "start", nil)
+    return nil
+  }
 
   /// The plugin's message to its own job manager.
   private func give(_ job: OriginJob) {

@@ -4,9 +4,6 @@ import FluxJob
 
 /// A job as its job manager holds it: its eventlog, and what follows from it (RFC 21).
 final class OriginJob {
-  /// How far job-exec is with it.
-  enum Execution { case none, requested, ready, started, ended }
-
   let index: Int
   let id: JobID
   let plan: JobPlan
@@ -18,12 +15,12 @@ final class OriginJob {
   private(set) var dependencies: Set<String> = []
   private(set) var urgency = 16
   private(set) var bypassesScheduler = false
-  private(set) var waitsForWord = false
   private(set) var hasResources = false
   private(set) var hasStarted = false
-  /// How many epilogs keep it in CLEANUP.
-  private(set) var epilogs = 0
-  var execution = Execution.none
+  /// Which of a prolog and an epilog hold it.
+  private(set) var perilogs: Set<Substring> = []
+  /// Whether its logs were put where they stay.
+  private(set) var isReleased = false
   /// The remote job on record, and that on record before it.
   private(set) var recorded: JobID?
   private(set) var selected: FluxURI?
@@ -42,8 +39,13 @@ final class OriginJob {
   var isCancelled = false
   /// When that was.
   var cancelled = 0.0
-  /// Whether its execution was ended at the origin, not by the agent.
+  /// Whether the plugin has given it an end of its own, for its target could not be asked.
   var isKilled = false
+  /// Whether its logs have a namespace, its output is there, and its resources are in the KVS.
+  var hasNamespace = false
+  var hasOutput = false
+  private(set) var areLogsMoved = false
+  var isStored = false
   /// Whether it was cancelled when nobody could act.
   var isOrphaned = false
   /// Whether the origin has lost the id of a copy that may have been released.
@@ -68,6 +70,13 @@ final class OriginJob {
 
   var isActive: Bool { state != .inactive }
 
+  /// GuestJob.graft
+  func moveLogs() {
+    guard hasNamespace else { return }
+    hasNamespace = false
+    areLogsMoved = true
+  }
+
   func append(_ entry: EventlogEntry) -> String? {
     eventlog.append(entry)
     return apply(entry)
@@ -83,23 +92,20 @@ final class OriginJob {
     state = .new
     dependencies = []
     bypassesScheduler = false
-    waitsForWord = false
     hasResources = false
     hasStarted = false
-    epilogs = 0
+    perilogs = []
+    isReleased = false
     recorded = nil
     selected = nil
     attempt = 0
     hasSucceeded = false
     status = nil
     queue = []
-    execution = .none
     isCancelled = false
     for entry in kept {
       _ = append(entry)
       if Origin.isCancellation(entry) { isCancelled = true }
-      if entry.name == "start" { execution = .started }
-      if entry.name == "finish" { execution = .ended }
     }
     durable = kept.count
     return lost
@@ -125,27 +131,30 @@ final class OriginJob {
       guard state == .priority else { return "priority in \(state)" }
       state = .sched
     case "set-flags": bypassesScheduler = true
-    case "flux-restart": state = .priority
-    case "jobspec-update":
-      if context?["attributes.system.exec.test.override"] != nil { waitsForWord = true }
+    case "flux-restart": if state == .sched { state = .priority }
     case "alloc":
       if hasResources { return "a second alloc" }
       guard state == .sched || state == .cleanup else { return "alloc in \(state)" }
       hasResources = true
       if state == .sched { state = .run }
+      if state == .run, perilogs.isEmpty { return "the job runs at home" }
     case "start":
       if hasStarted { return "a second start" }
       hasStarted = true
-      guard hasResources, waitsForWord else { return "the job runs at home" }
+      guard hasResources else { return "a start without resources" }
     case "finish":
       if status != nil { return "a second finish" }
       status = Int32(context?["status"]?.intValue ?? 0)
       if state == .run { state = .cleanup }
-    case "epilog-start": epilogs += 1
-    case "epilog-finish": epilogs = max(0, epilogs - 1)
+    case "prolog-start", "epilog-start":
+      if !perilogs.insert(entry.name.prefix(6)).inserted { return "a second \(entry.name)" }
+    case "prolog-finish", "epilog-finish":
+      if perilogs.remove(entry.name.prefix(6)) == nil { return "\(entry.name) without a start" }
+      if state == .run { return "the job runs at home" }
+    case "release": isReleased = true
     case "free": hasResources = false
     case "clean":
-      guard state == .cleanup, !hasResources, epilogs == 0 else { return "clean in \(state)" }
+      guard state == .cleanup, !hasResources, perilogs.isEmpty else { return "clean in \(state)" }
       state = .inactive
     case "exception":
       if context?["type"] == "DelegationSuccess" {

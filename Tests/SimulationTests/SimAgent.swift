@@ -100,7 +100,9 @@ final class SimAgent {
     }
     guard machines[index] != nil else {
       // Nothing of a job without a machine is at a target: when it is ended the plugin need not keep it.
-      if case .origin(let entry) = event, entry.name == "exception" { perform(.release, index) }
+      if case .origin(let entry) = event, entry.name == "exception" {
+        perform(.release(DelegatedJob.Holds(), nil), index)
+      }
       return
     }
     let actions = machines[index]?.handle(event) ?? []
@@ -117,7 +119,9 @@ final class SimAgent {
     case .complain(let words):
       // That it is let go although its copy cannot be cancelled yet, is no mistake.
       if !words.contains("it was ended") { world.fail("agent \(number): \(words)") }
-    case .release: send("release of job \(index)") { [origin] in origin.release(job) }
+    case .release(let holds, let status):
+      if status != nil { send("move of the logs of job \(index)") { job.moveLogs() } }
+      send("release of job \(index)") { [origin] in _ = origin.release(job, holds, status) }
     case .annotate: break
     case .pause(let seconds): world.after(seconds, "") { [self] in if isAlive { feed(index, .timer) } }
     case .choose(let request, let tried): choose(index, request, tried)
@@ -126,10 +130,22 @@ final class SimAgent {
       write(job, "post \(name)") { [origin] in origin.post(job, name, context) ? nil : "ENOENT" }
     case .raise(let type, let severity, let note):
       write(job, "raise \(type)") { [origin] in origin.raise(job, type, severity, note) ? nil : "ENOENT" }
-    case .allocate(_, let started):
-      write(job, "allocate", isPlugin: true) { [origin] in origin.allocate(job, started) }
-    case .start: override(job, nil)
-    case .finish(let status): override(job, status)
+    case .prepare:
+      write(job, "logs") {
+        job.hasNamespace = true
+        return nil
+      }
+    case .discard: send("removal of the logs of job \(index)") { job.hasNamespace = false }
+    case .store:
+      send("resources of job \(index)") { [self] in
+        job.isStored = true
+        answer(index, .stored)
+      }
+    case .allocate(_, let started, let isHeld):
+      write(job, "allocate", isPlugin: true) { [origin] in origin.allocate(job, started, isHeld) }
+    case .start: write(job, "start", isPlugin: true) { [origin] in origin.start(job) }
+    case .finish(let status): write(job, "finish", isPlugin: true) { [origin] in origin.finish(job, status) }
+    case .close(let holds): close(job, holds)
     case .look(let uri, let mark): look(index, uri, mark)
     case .submit(let uri, let jobspec): submit(index, uri, jobspec)
     case .follow(let uri, let remote): follow(index, uri, remote)
@@ -165,16 +181,13 @@ final class SimAgent {
     }
   }
 
-  /// Worker.override: asked again while job-exec does not know the job.
-  private func override(_ job: OriginJob, _ status: WaitStatus?, attempt: Int = 1) {
-    send("override \(status == nil ? "start" : "finish") of job \(job.index)") { [self] in
-      switch origin.override(job, status) {
-      case nil: answer(job.index, .written)
-      case .unknown where attempt < 12:
-        world.after(0.002 * Double(1 << attempt) + world.delay(), "") { [self] in
-          if isAlive { override(job, status, attempt: attempt + 1) }
-        }
-      case .some(let refusal): answer(job.index, .unwritten("\(refusal)"))
+  /// GuestJob.close: two requests, and the agent may die between them.
+  private func close(_ job: OriginJob, _ holds: DelegatedJob.Holds) {
+    send("move of the logs of job \(job.index)") { [self] in
+      job.moveLogs()
+      world.after(world.delay(), "") { [self] in
+        guard isAlive else { return }
+        write(job, "release", isPlugin: true) { [origin] in origin.release(job, holds, nil) }
       }
     }
   }
@@ -350,6 +363,8 @@ final class SimAgent {
 
   /// OutputCopier: done when the remote job is.
   private func copy(_ job: OriginJob, _ uri: FluxURI, _ remote: JobID, _ output: DelegatedJob.Output) {
+    // GuestJob.reopen
+    if output == .rest { job.hasNamespace = true }
     job.copiers += 1
     copying[job.index, default: 0] += 1
     if job.copiers > 1 { world.fail("job \(job.index): \(job.copiers) copiers of its output") }
@@ -357,6 +372,10 @@ final class SimAgent {
       guard isAlive else { return }
       job.copiers -= 1
       copying[job.index, default: 0] -= 1
+      if event == .copied, origin.epoch == epoch {
+        if !job.hasNamespace { world.fail("job \(job.index): its output is copied to nowhere") }
+        job.hasOutput = true
+      }
       feed(job.index, event)
     }
     withTarget(uri) { [self] result in

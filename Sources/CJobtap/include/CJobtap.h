@@ -53,18 +53,23 @@ int flux_jobtap_service_register(flux_plugin_t *p, const char *method, flux_msg_
 int flux_jobtap_dependency_add(flux_plugin_t *p, flux_jobid_t id, const char *description);
 int flux_jobtap_dependency_remove(flux_plugin_t *p, flux_jobid_t id, const char *description);
 int flux_jobtap_job_set_flag(flux_plugin_t *p, flux_jobid_t id, const char *flag);
+int flux_jobtap_prolog_finish(flux_plugin_t *p, flux_jobid_t id, const char *description, int status);
 int flux_jobtap_epilog_start(flux_plugin_t *p, const char *description);
 int flux_jobtap_epilog_finish(flux_plugin_t *p, flux_jobid_t id, const char *description, int status);
 int flux_jobtap_job_aux_set(
     flux_plugin_t *p, flux_jobid_t id, const char *name, void *val, flux_free_f free_fn);
 int flux_jobtap_job_subscribe(flux_plugin_t *p, flux_jobid_t id);
 
-/* Variadic in Flux, so Swift calls the wrappers: the event `delegate::start`, a new expiration of the job's resources, and the update of a jobspec that makes its execution one that
- * nothing is run for, until job-exec.override says that it ends. */
+/* Variadic in Flux, so Swift calls the wrappers, one for each event: `delegate::start`; the prolog that keeps job-exec away from a job, which
+ * Flux's own flux_jobtap_prolog_start posts in a callback alone; `start`, `finish` and `release`, as job-exec would have the job manager
+ * post them; and `flux-restart`, which takes a job from SCHED back to PRIORITY (RFC 21). */
 int flux_jobtap_event_post_pack(flux_plugin_t *p, flux_jobid_t id, const char *name, const char *fmt, ...);
 int cjobtap_post_started(flux_plugin_t *p, flux_jobid_t id, double timestamp);
-int cjobtap_post_expiration(flux_plugin_t *p, flux_jobid_t id, double expiration);
-int cjobtap_post_override(flux_plugin_t *p, flux_jobid_t id, const char *run_duration);
+int cjobtap_post_prolog(flux_plugin_t *p, flux_jobid_t id, const char *description);
+int cjobtap_post_start(flux_plugin_t *p, flux_jobid_t id);
+int cjobtap_post_finish(flux_plugin_t *p, flux_jobid_t id, int status);
+int cjobtap_post_release(flux_plugin_t *p, flux_jobid_t id);
+int cjobtap_post_restart(flux_plugin_t *p, flux_jobid_t id);
 
 /* Messages. */
 const flux_msg_t *flux_msg_incref(const flux_msg_t *msg);
