@@ -36,8 +36,8 @@ public struct Agent: Sendable {
   /// What reaches the jobs' machines.
   enum Input: Sendable {
     case job(JobID, DelegatedJob.Event)
-    /// A target has held this job for a while, and nobody has released it.
-    case held(TargetJournal.Held, at: FluxURI)
+    /// A target has had this job for a while, and nobody has followed it.
+    case stray(TargetJournal.Stray, at: FluxURI)
   }
 
   private let configuration: Configuration
@@ -58,6 +58,8 @@ public struct Agent: Sendable {
     try await FluxConnection.withConnection(to: configuration.origin, logger: logger) { origin in
       let log = OriginLog(origin, fallback: logger)
       let name = try await Self.name(of: origin)
+      let start = try? await origin.rpc("attr.get", ["name": "broker.starttime"])["value"]?.stringValue
+      let started = start.flatMap { Double($0) } ?? 0
       let (inputs, sink) = AsyncStream<Input>.makeStream()
       let pool = TargetPool(
         configuration: configuration.connection, origin: name, probeTimeout: configuration.probeTimeout, log: log,
@@ -68,19 +70,27 @@ public struct Agent: Sendable {
       let worker = Worker(
         origin: origin, settings: settings, pool: pool, log: log, writer: writer, emptyDirectory: emptyDirectory,
         sink: sink)
+      try await Self.becomeTheOnlyOne(origin, log)
       // Before the plugin names a job: no signal is missed.
       let kills = try await origin.events(prefix: "shell-")
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { await log.run() }
         group.addTask { await pool.run() }
         group.addTask { await writer.run() }
-        group.addTask { await Self.drive(inputs, worker, name: name, limits: configuration.limits, log: log) }
+        group.addTask {
+          await Self.drive(inputs, worker, name: name, started: started, limits: configuration.limits, log: log)
+        }
         group.addTask {
           await Self.pass(kills, sink)
           try await Task.sleep(for: .seconds(1 << 31))
         }
         // The stream's end is the agent's.
-        group.addTask { try await Self.attach(origin, settings, sink, log) }
+        let (beginning, ready) = AsyncStream<Never>.makeStream()
+        group.addTask {
+          for await _ in beginning {}
+          try await Self.visit(settings, pool)
+        }
+        group.addTask { try await Self.attach(origin, settings, ready, sink, log) }
         defer { group.cancelAll() }
         for try await _ in group { break }
       }
@@ -108,16 +118,53 @@ public struct Agent: Sendable {
     return reference
   }
 
+  // MARK: One agent at a time
+
+  /// The service whose name only one agent of an instance can have.
+  private static let name = "delegate-agent"
+  /// How long an agent waits for the one before to be gone, and how often it looks.
+  private static let succession = (limit: Duration.seconds(60), pause: Duration.milliseconds(20))
+
+  /// Waits until no other agent is there: the broker takes a service's name away when its client's connection has ended, after all that it has
+  /// sent. What an agent writes cannot arrive when its successor has begun.
+  private static func becomeTheOnlyOne(_ origin: FluxConnection, _ log: OriginLog) async throws {
+    let end = ContinuousClock.now + succession.limit
+    while true {
+      do {
+        _ = try await origin.serve(name)
+        return
+      } catch let error as RPCError where error.errnum == Errnum.exists.rawValue && ContinuousClock.now < end {
+        try await Task.sleep(for: succession.pause)
+      }
+    }
+  }
+
+  /// When a target is connected again that could not be visited: after a minute at first, then twice as long each time.
+  private static let visitPause = (first: Duration.seconds(60), longest: Duration.seconds(600))
+
+  /// Connects to every target that is configured, for as long as it takes to see what earlier agents have left there.
+  private static func visit(_ settings: Settings, _ pool: TargetPool) async throws {
+    var pause = visitPause.first
+    while true {
+      let visits = await pool.visits
+      for target in await settings.targets.targets where !visits.contains(target.uri) { await pool.open(target.uri) }
+      try await Task.sleep(for: pause)
+      pause = min(pause * 2, visitPause.longest)
+    }
+  }
+
   // MARK: The plugin's stream
 
   private static func attach(
-    _ origin: FluxConnection, _ settings: Settings, _ sink: AsyncStream<Input>.Continuation, _ log: OriginLog
+    _ origin: FluxConnection, _ settings: Settings, _ ready: AsyncStream<Never>.Continuation,
+    _ sink: AsyncStream<Input>.Continuation, _ log: OriginLog
   ) async throws {
     var isReady = false
     for try await message in await origin.stream("job-manager.delegate.attach", [:]) {
       guard let told = try? message.json(), let type = told["type"]?.stringValue else { continue }
       if type == "ready" {
         isReady = true
+        ready.finish()
         log.debug("attached")
         continue
       }
@@ -149,24 +196,25 @@ public struct Agent: Sendable {
 
   // MARK: The machines
 
-  /// Whether a held job cannot be the copy that its machine will release: there is no machine, or it has another one. While a machine does
+  /// Whether a job cannot be the copy that its machine will release or follow: there is no machine, or it has another one. While a machine does
   /// not know its copy yet, nothing is a stray.
-  private static func isStray(_ held: TargetJournal.Held, _ job: DelegatedJob?) -> Bool {
+  private static func isStray(_ found: TargetJournal.Stray, _ job: DelegatedJob?) -> Bool {
     guard let job else { return true }
     guard let remote = job.remote else { return false }
-    return remote != held.id
+    return remote != found.id
   }
 
   /// Feeds inputs to the machines, one at a time, and has their actions carried out side by side.
   private static func drive(
-    _ inputs: AsyncStream<Input>, _ worker: Worker, name: String, limits: DelegatedJob.Limits, log: OriginLog
+    _ inputs: AsyncStream<Input>, _ worker: Worker, name: String, started: Double, limits: DelegatedJob.Limits,
+    log: OriginLog
   ) async {
     var jobs: [JobID: DelegatedJob] = [:]
     await withDiscardingTaskGroup { group in
       for await input in inputs {
         guard case .job(let id, let event) = input else {
-          if case .held(let held, let uri) = input, isStray(held, jobs[held.mark.id]) {
-            group.addTask { await worker.cancelStray(held, at: uri) }
+          if case .stray(let found, let uri) = input, isStray(found, jobs[found.mark.id]) {
+            group.addTask { await worker.judge(found, at: uri) }
           }
           continue
         }
@@ -174,7 +222,9 @@ public struct Agent: Sendable {
         if jobs[id] == nil, case .origin(let entry) = event, entry.name == "exception" {
           group.addTask { await worker.perform(.release(DelegatedJob.Holds(), nil), for: id) }
         }
-        if case .discovered = event, jobs[id] == nil { jobs[id] = DelegatedJob(id: id, origin: name, limits: limits) }
+        if case .discovered = event, jobs[id] == nil {
+          jobs[id] = DelegatedJob(id: id, origin: name, originStart: started, limits: limits)
+        }
         for action in jobs[id]?.handle(event) ?? [] {
           switch action {
           case .forget: jobs[id] = nil

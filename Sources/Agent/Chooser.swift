@@ -25,6 +25,9 @@ struct Chooser: Sendable {
     }
   }
 
+  /// How long a target may take to be connected when others have been asked as well. Its answer may take 5 s more.
+  private static let patience = Duration.seconds(5)
+
   /// Asks every target at once, and takes the one with the lowest answer; the first of several. Those that do not answer are
   /// left out; when none does, the words say why.
   private func best(
@@ -34,7 +37,9 @@ struct Chooser: Sendable {
     let answers = await withTaskGroup(of: (Int, Result<Double, any Error>).self) { group in
       for (number, target) in targets.enumerated() {
         group.addTask {
-          do { return (number, .success(try await ask(try await pool.target(target.uri)))) } catch {
+          do {
+            return (number, .success(try await ask(try await pool.target(target.uri, within: Self.patience))))
+          } catch {
             return (number, .failure(FluxTarget.failure(error, target.name)))
           }
         }

@@ -17,6 +17,7 @@ struct GuestJob: Sendable {
   let log: OriginLog
   /// The reference of an empty directory in the origin's KVS.
   let emptyDirectory: String
+  let roots: GuestRoots
   let id: JobID
 
   /// The namespace's name.
@@ -31,6 +32,7 @@ struct GuestJob: Sendable {
       if try await !createNamespace(emptyDirectory), try await hasExecutionLog() { return .written }
       let now = OriginLog.now
       let lines = ["init", "starting"].map { EventlogEntry(timestamp: now, name: $0).line }
+      // A log of the output without an entry would be EINVAL to whoever follows it.
       try await append([("exec.eventlog", lines.joined())])
       return .written
     } catch { return .unwritten("the job's logs: \(error)") }
@@ -45,6 +47,7 @@ struct GuestJob: Sendable {
 
   /// Removes the namespace of a job that never ran.
   func discard() async {
+    await roots.forget(id)
     do { try await removeNamespace() } catch { log.debug("\(id): its logs could not be removed: \(error)") }
   }
 
@@ -86,24 +89,24 @@ struct GuestJob: Sendable {
         "kvs.namespace-create",
         ["namespace": .string(namespace), "rootref": .string(root), "owner": .int(Int64(getuid())), "flags": 0])
       return true
-    } catch let error as RPCError where error.errnum == Self.exists { return false }
+    } catch let error as RPCError where error.errnum == Errnum.exists.rawValue { return false }
   }
 
   private func removeNamespace() async throws {
     try await origin.rpc("kvs.namespace-remove", ["namespace": .string(namespace)])
   }
 
-  private static let exists: UInt32 = 17
-  private static let notSupported: UInt32 = 95
-
   /// Makes sure that the namespace is there, with all that was written to it: after a restart of the origin it is not, and after an earlier
   /// agent's last step its contents are in the job's directory.
   func reopen() async throws {
+    await roots.forget(id)
     let found: JSON
     do {
       found = try await origin.rpc(
         "kvs.lookup", ["namespace": "primary", "key": .string("\(directory).guest"), "flags": .int(Self.treeObject)])
-    } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue || error.errnum == Self.notSupported {
+    } catch let error as RPCError
+      where error.errnum == Errnum.noEntry.rawValue || error.errnum == Errnum.notSupported.rawValue
+    {
       try await createNamespace(emptyDirectory)
       return
     }
@@ -131,9 +134,9 @@ struct GuestJob: Sendable {
     var pause = Duration.milliseconds(2)
     while true {
       do {
-        try await origin.rpc("kvs.commit", request)
+        await roots.note(try await origin.rpc("kvs.commit", request), of: id)
         return
-      } catch let error as RPCError where ContinuousClock.now < end && error.errnum == Self.notSupported {
+      } catch let error as RPCError where ContinuousClock.now < end && error.errnum == Errnum.notSupported.rawValue {
         // ENOTSUP: there is no such namespace yet.
         try await Task.sleep(for: pause)
         pause = min(pause * 2, .milliseconds(200))
@@ -153,9 +156,9 @@ struct GuestJob: Sendable {
   }
 
   /// The same for a job that was ended, as far as it is possible. One that runs has ended with that status.
-  func release(_ holds: DelegatedJob.Holds, _ status: WaitStatus?) async {
+  func release(_ holds: DelegatedJob.Holds, _ status: WaitStatus?, hasLogs: Bool) async {
     do {
-      if status != nil { try await graft() }
+      if hasLogs { try await graft() }
     } catch { log.warning("\(id): its logs could not be moved: \(error)") }
     do { try await letGo(holds, status) } catch { log.debug("\(id): \(error)") }
   }
@@ -167,16 +170,19 @@ struct GuestJob: Sendable {
   }
 
   private func graft() async throws {
-    let root: JSON
-    do {
-      root = try await origin.rpc(
-        "kvs.lookup", ["namespace": .string(namespace), "key": ".", "flags": .int(Self.treeObject)])
-    } catch let error as RPCError where error.errnum == Self.notSupported {
-      // An earlier agent has got so far.
-      return
-    }
-    guard let directory = root["val"], directory.objectValue != nil else { return }
-    try await writer.put("\(self.directory).guest", treeObject: directory)
+    guard let root = try await root() else { return }
+    try await writer.put("\(directory).guest", treeObject: root)
     try await removeNamespace()
+    await roots.forget(id)
+  }
+
+  /// The namespace's root directory: known from the last commit, or asked for. Nil: it is not there, for an earlier agent has got so far.
+  private func root() async throws -> JSON? {
+    if let known = await roots.root(of: id) { return ["ver": 1, "type": "dirref", "data": [.string(known)]] }
+    do {
+      let found = try await origin.rpc(
+        "kvs.lookup", ["namespace": .string(namespace), "key": ".", "flags": .int(Self.treeObject)])
+      return found["val"].flatMap { $0.objectValue == nil ? nil : $0 }
+    } catch let error as RPCError where error.errnum == Errnum.notSupported.rawValue { return nil }
   }
 }

@@ -17,6 +17,8 @@ actor OutputWriter {
     var message: String
   }
 
+  /// How often it is looked whether a FIFO takes something.
+  private static let retry = Duration.milliseconds(20)
   /// The most files of one job: as many as tasks that have one each.
   private static let maximumFiles = 1024
 
@@ -87,12 +89,20 @@ actor OutputWriter {
     }
     let isFirst = isNew
     let keeps = files.appends
-    let (descriptor, size, errnum) = try await NIOThreadPool.singleton.runIfActive { () -> (CInt, Int, CInt) in
-      let flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (isFirst && !keeps ? O_TRUNC : 0)
-      let descriptor = Glibc.open(path, flags, 0o666)
-      guard descriptor >= 0 else { return (-1, 0, errno) }
-      return (descriptor, Int(lseek(descriptor, 0, SEEK_END)), 0)
+    // What is no regular file must not hold up the threads that all jobs share: O_NONBLOCK, and whoever has to wait does it here.
+    let flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | (isFirst && !keeps ? O_TRUNC : 0)
+    var opened: (descriptor: CInt, size: Int, errnum: CInt)
+    while true {
+      opened = try await NIOThreadPool.singleton.runIfActive { () -> (CInt, Int, CInt) in
+        let descriptor = Glibc.open(path, flags, 0o666)
+        guard descriptor >= 0 else { return (-1, 0, errno) }
+        return (descriptor, Int(lseek(descriptor, 0, SEEK_END)), 0)
+      }
+      // A FIFO that nobody reads yet.
+      guard opened.errnum == ENXIO else { break }
+      try await Task.sleep(for: Self.retry)
     }
+    let (descriptor, size, errnum) = opened
     // Too many open files: not the job's fault, and it may pass.
     guard errnum != EMFILE, errnum != ENFILE else {
       throw TargetFailure("\(shown): \(String(cString: strerror(errnum)))", isTransient: true)
@@ -104,18 +114,27 @@ actor OutputWriter {
   }
 
   private static func write(_ bytes: ArraySlice<UInt8>, to descriptor: CInt, _ path: String) async throws {
-    let errnum = try await NIOThreadPool.singleton.runIfActive { () -> CInt in
-      bytes.withUnsafeBytes { buffer -> CInt in
-        var done = 0
-        while done < buffer.count {
-          let count = Glibc.write(descriptor, buffer.baseAddress?.advanced(by: done), buffer.count - done)
-          if count < 0, errno == EINTR { continue }
-          if count < 0 { return errno }
-          done += count
+    var rest = bytes
+    var errnum: CInt = 0
+    while !rest.isEmpty, errnum == 0 || errnum == EAGAIN {
+      // A pipe that is full.
+      if errnum == EAGAIN { try await Task.sleep(for: retry) }
+      let due = rest
+      let (done, error) = try await NIOThreadPool.singleton.runIfActive { () -> (Int, CInt) in
+        due.withUnsafeBytes { buffer -> (Int, CInt) in
+          var done = 0
+          while done < buffer.count {
+            let count = Glibc.write(descriptor, buffer.baseAddress?.advanced(by: done), buffer.count - done)
+            if count < 0, errno == EINTR { continue }
+            if count < 0 { return (done, errno) }
+            done += count
+          }
+          return (done, 0)
         }
-        return 0
       }
+      rest = rest.dropFirst(done)
+      errnum = error
     }
-    if errnum != 0 { throw Failure(message: "write: \(path): \(String(cString: strerror(errnum)))") }
+    if errnum != 0, errnum != EAGAIN { throw Failure(message: "write: \(path): \(String(cString: strerror(errnum)))") }
   }
 }

@@ -39,6 +39,11 @@ actor TargetPool {
   private let sink: AsyncStream<Agent.Input>.Continuation
   private var slots: [FluxURI: Slot] = [:]
   private var lastNumber: UInt64 = 0
+  /// Why connections could not be made, or have ended, and how many that were; of targets that the configuration names, or that jobs did.
+  private var failures: [FluxURI: TargetFailure] = [:]
+  private var failureCounts: [FluxURI: Int] = [:]
+  /// The targets of which it is known what earlier agents have left there.
+  private(set) var visits: Set<FluxURI> = []
   private var isStopped = false
   private let wanted: AsyncStream<(FluxURI, UInt64)>
   private let want: AsyncStream<(FluxURI, UInt64)>.Continuation
@@ -76,6 +81,26 @@ actor TargetPool {
     return try await withCheckedThrowingContinuation { wait(uri, $0) }
   }
 
+  /// The same, for somebody who does not wait for long.
+  ///
+  /// - Throws: ``Delegation/TargetFailure``, with the reason when it cannot be connected.
+  func target(_ uri: FluxURI, within limit: Duration) async throws -> FluxTarget {
+    let end = ContinuousClock.now + limit
+    let failuresBefore = failureCounts[uri] ?? 0
+    while ContinuousClock.now < end {
+      switch slots[uri]?.state {
+      case .open: return try await target(uri)
+      case .opening: break
+      case nil:
+        if let failure = failures[uri], failureCounts[uri] ?? 0 > failuresBefore { throw failure }
+        guard slots.count < Self.maximumTargets, !isStopped else { return try await target(uri) }
+        open(uri)
+      }
+      try await Task.sleep(for: .milliseconds(5))
+    }
+    throw TargetFailure("\(uri): does not answer within \(limit)", isTransient: true)
+  }
+
   /// Runs `body` with a connection to a target that nobody else uses, when it is its turn to have one.
   nonisolated func withOwnConnection(
     to uri: FluxURI, _ body: @escaping @Sendable (FluxConnection) async throws -> Void
@@ -89,6 +114,14 @@ actor TargetPool {
         }
       }
     }
+  }
+
+  /// Connects to a target that is not connected, for whoever may want it.
+  func open(_ uri: FluxURI) {
+    guard slots[uri] == nil, slots.count < Self.maximumTargets, !isStopped else { return }
+    lastNumber += 1
+    slots[uri] = Slot(number: lastNumber, state: .opening([]))
+    want.yield((uri, lastNumber))
   }
 
   private func wait(_ uri: FluxURI, _ continuation: CheckedContinuation<FluxTarget, any Error>) {
@@ -134,14 +167,14 @@ actor TargetPool {
     let journal = TargetJournal(connection, origin: origin)
     let target = try await FluxTarget.probe(connection, journal: journal, within: probeTimeout)
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { await journal.run() }
+      group.addTask { throw await journal.run() }
       group.addTask {
         try await journal.waitUntilReady()
         await self.opened(uri, number, target)
         try await self.waitUntilIdle(uri, number)
       }
       group.addTask { await connection.waitForClose() }
-      group.addTask { try await self.watchHeld(journal, uri) }
+      group.addTask { try await self.watchStrays(journal, uri) }
       group.addTask {
         try await Task.sleep(for: Self.backlogTime)
         if await journal.isReady { return try await Task.sleep(for: .seconds(1 << 31)) }
@@ -153,16 +186,24 @@ actor TargetPool {
     }
   }
 
-  /// How long a job may be held at a target before it is asked about, and how often that is.
-  private static let heldTime = Duration.seconds(10)
+  /// How long a job may be at a target without being followed before it is asked about, and how often that is.
+  private static let strayTime = Duration.seconds(10)
 
-  /// Asks about jobs that are held for long: what outlived the agent that has sent it may be there beside the copy that is on record.
-  private nonisolated func watchHeld(_ journal: TargetJournal, _ uri: FluxURI) async throws {
+  /// Asks about jobs that nobody follows: what outlived the agent that has sent it may be there beside the copy that is on record, or its job may
+  /// have been cancelled when no agent was there.
+  private nonisolated func watchStrays(_ journal: TargetJournal, _ uri: FluxURI) async throws {
     while true {
-      try await Task.sleep(for: Self.heldTime)
-      for held in await journal.held(since: Self.heldTime) { sink.yield(.held(held, at: uri)) }
+      try await Task.sleep(for: Self.strayTime)
+      let strays = await journal.strays(since: Self.strayTime)
+      for stray in strays { sink.yield(.stray(stray, at: uri)) }
+      // What a connection does not show that is dead already is not known.
+      guard strays.isEmpty, await !visits.contains(uri) else { continue }
+      try await journal.ping()
+      await visited(uri)
     }
   }
+
+  private func visited(_ uri: FluxURI) { if visits.count < 4 * Self.maximumTargets { visits.insert(uri) } }
 
   private func opened(_ uri: FluxURI, _ number: UInt64, _ target: FluxTarget) {
     guard let slot = slots[uri], slot.number == number, case .opening(let waiting) = slot.state else { return }
@@ -173,6 +214,12 @@ actor TargetPool {
   private func closed(_ uri: FluxURI, _ number: UInt64, _ error: any Error) {
     guard let slot = slots[uri], slot.number == number else { return }
     slots[uri] = nil
+    if failures.count >= Self.maximumTargets, failures[uri] == nil {
+      failures = [:]
+      failureCounts = [:]
+    }
+    failures[uri] = FluxTarget.failure(error, uri.description)
+    failureCounts[uri, default: 0] += 1
     if case .opening(let waiting) = slot.state { for continuation in waiting { continuation.resume(throwing: error) } }
   }
 

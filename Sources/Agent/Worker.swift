@@ -20,6 +20,7 @@ struct Worker: Sendable {
   let writer: KVSWriter
   /// The reference of an empty directory in the origin's KVS.
   let emptyDirectory: String
+  let roots = GuestRoots()
   let sink: AsyncStream<Agent.Input>.Continuation
   /// How many records are read, and how many logs fetched, at once: a thousand jobs that are submitted together must not fill every
   /// queue on the way.
@@ -64,6 +65,9 @@ struct Worker: Sendable {
       return nil
     case .allocate(let resources, let started, let isHeld):
       return await guest(id).allocate(resources, started: started, isHeld: isHeld)
+    case .memo(let memo):
+      await origin.notify("job-manager.memo", ["id": id.json, "volatile": false, "memo": .object(memo)])
+      return nil
     case .store(let resources):
       await guest(id).store(resources)
       return .stored
@@ -72,10 +76,11 @@ struct Worker: Sendable {
       return await write(
         "job-manager.delegate.finish", ["id": id.json, "status": .int(Int64(status.rawValue))])
     case .close(let holds): return await guest(id).close(holds)
-    case .release(let holds, let status):
-      await guest(id).release(holds, status)
+    case .release(let holds, let status, let hasLogs):
+      await guest(id).release(holds, status, hasLogs: hasLogs)
       return nil
     case .look(let uri, let mark): return await look(uri, mark)
+    case .search(let mark): return await search(mark)
     case .submit(let uri, let jobspec): return await submit(uri, jobspec)
     case .cancel(let uri, let remote, let note): return await cancel(uri, remote, note)
     case .post(let name, let context):
@@ -145,7 +150,7 @@ struct Worker: Sendable {
   }
 
   private func guest(_ id: JobID) -> GuestJob {
-    GuestJob(origin: origin, writer: writer, log: log, emptyDirectory: emptyDirectory, id: id)
+    GuestJob(origin: origin, writer: writer, log: log, emptyDirectory: emptyDirectory, roots: roots, id: id)
   }
 
   // MARK: The target
@@ -154,6 +159,34 @@ struct Worker: Sendable {
     do { return .found(try await pool.target(uri).find(mark)) } catch {
       return .unreachable(FluxTarget.failure(error, uri.description))
     }
+  }
+
+  /// Asks all targets that are configured. One that cannot be asked may have what is looked for.
+  private func search(_ mark: Mark) async -> DelegatedJob.Event {
+    let pool = pool
+    let targets = await settings.targets.targets
+    let answers = await withTaskGroup(of: (Target, Result<FluxTarget.Copy?, TargetFailure>).self) { group in
+      for target in targets {
+        group.addTask {
+          do { return (target, .success(try await pool.target(target.uri).copy(of: mark))) } catch {
+            return (target, .failure(FluxTarget.failure(error, target.name)))
+          }
+        }
+      }
+      return await group.reduce(into: []) { $0.append($1) }
+    }
+    var best: (target: Target, copy: FluxTarget.Copy)?
+    var failure: TargetFailure?
+    for (target, answer) in answers {
+      switch answer {
+      case .failure(let found): failure = found
+      case .success(nil): break
+      case .success(let copy?):
+        if copy.attempt >= mark.attempt, copy.attempt > best?.copy.attempt ?? 0 { best = (target, copy) }
+      }
+    }
+    if let failure { return .unreachable(failure) }
+    return best.map { .foundAt($0.target, $0.copy.id, attempt: $0.copy.attempt) } ?? .found(nil)
   }
 
   private func submit(_ uri: FluxURI, _ jobspec: Jobspec) async -> DelegatedJob.Event {
@@ -175,18 +208,32 @@ struct Worker: Sendable {
     }
   }
 
-  /// Cancels a job that a target holds, and that the origin's record of its job does not name: it was never released, and never will be.
-  func cancelStray(_ held: TargetJournal.Held, at uri: FluxURI) async {
+  /// Cancels a job that a target has, and that should not be there: by the origin's record of its job another one is its copy, or it was
+  /// cancelled when nobody could pass that on.
+  func judge(_ stray: TargetJournal.Stray, at uri: FluxURI) async {
     do {
-      let answer = try await origin.rpc("job-info.lookup", ["id": held.mark.id.json, "keys": ["eventlog"], "flags": 0])
-      let entries = try Eventlog(parsing: answer["eventlog"]?.stringValue ?? "").entries
+      let target = try await pool.target(uri)
+      let record = try await record(of: stray.mark.id)
       // The same id, submitted at another time, is a job of another instance.
-      guard entries.first?.timestamp == held.mark.submitted else { return }
-      let known = entries.filter { $0.name == "delegated" || $0.name == "delegate::submit" }
-      guard !known.contains(where: { JobID($0.context?["jobid"]) == held.id }) else { return }
-      try await pool.target(uri).cancel(held.id, note: "a second copy of \(held.mark.id), which was never released")
-      log.info("\(held.mark.id): a second copy at \(uri), \(held.id), was canceled; it never ran")
-    } catch { log.debug("\(held.mark.id): a held copy at \(uri): \(error)") }
+      guard record.first?.timestamp == stray.mark.submitted else { return await target.journal.forget(stray.id) }
+      let note: String
+      switch StrayVerdict(stray.id, isHeld: stray.isHeld, record: record) {
+      case .second: note = "a second copy of \(stray.mark.id), which was never released"
+      case .cancelled: note = "canceled at its origin, where it was \(stray.mark.id)"
+      case .handedOver: return await target.journal.forget(stray.id)
+      case .unknown: return
+      }
+      try await target.cancel(stray.id, note: note)
+      log.info("\(stray.mark.id): \(stray.id) at \(uri) was canceled: \(note)")
+    } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
+      // It is of another origin, or its job was purged here.
+      if let target = try? await pool.target(uri) { await target.journal.forget(stray.id) }
+    } catch { log.debug("\(stray.mark.id): \(stray.id) at \(uri): \(error)") }
+  }
+
+  private func record(of id: JobID) async throws -> [EventlogEntry] {
+    let answer = try await origin.rpc("job-info.lookup", ["id": id.json, "keys": ["eventlog"], "flags": 0])
+    return try Eventlog(parsing: answer["eventlog"]?.stringValue ?? "").entries
   }
 
   private func follow(_ id: JobID, _ remote: JobID, _ uri: FluxURI) async -> DelegatedJob.Event? {

@@ -4,14 +4,18 @@
 
 extern char **environ;
 
-void cjobtap_log(flux_t *h, int level, const char *text) { flux_log(h, level, "%s", text); }
-
-bool cjobtap_has_delegate(flux_plugin_arg_t *args) {
+static bool has_system_attribute(flux_plugin_arg_t *args, const char *name) {
   void *value = 0;
-  int result = flux_plugin_arg_unpack(args, CJOBTAP_ARG_IN, "{s:{s:{s:{s?o}}}}", "jobspec", "attributes", "system",
-                                      "delegate", &value);
+  int result =
+      flux_plugin_arg_unpack(args, CJOBTAP_ARG_IN, "{s:{s:{s:{s?o}}}}", "jobspec", "attributes", "system", name, &value);
   return result == 0 && value != 0;
 }
+
+void cjobtap_log(flux_t *h, int level, const char *text) { flux_log(h, level, "%s", text); }
+
+bool cjobtap_has_delegate(flux_plugin_arg_t *args) { return has_system_attribute(args, "delegate"); }
+
+bool cjobtap_has_dependencies(flux_plugin_arg_t *args) { return has_system_attribute(args, "dependencies"); }
 
 int cjobtap_post_started(flux_plugin_t *p, flux_jobid_t id, double timestamp) {
   return flux_jobtap_event_post_pack(p, id, "delegate::start", "{s:f}", "timestamp", timestamp);

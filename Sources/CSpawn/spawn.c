@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,6 +49,10 @@ static int child(void *argument) {
   int err = above_standard(request->fd_err);
   if (in < 0 || out < 0 || err < 0) goto failed;
   if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0) goto failed;
+  /* Nothing else of ours is the child's: a socket that it keeps open would outlive us. */
+  close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+  /* An instance that is killed takes its processes with it. */
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (request->cwd && chdir(request->cwd) < 0) {
     if (!request->fallback_cwd || chdir(request->fallback_cwd) < 0) goto failed;
   }

@@ -41,6 +41,11 @@ final class AgentLink {
     self.request = nil
   }
 
+  /// Whether the attached agent has sent a message: one that was attached to an earlier plugin may have, and knows less.
+  func isAgent(_ message: OpaquePointer) -> Bool {
+    request.map { flux_disconnect_match(message, $0) } ?? false
+  }
+
   /// Passes something on; without an agent it is dropped, for an agent that attaches is told everything anew.
   func send(_ message: JSON) {
     guard let request else { return }

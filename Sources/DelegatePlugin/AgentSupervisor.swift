@@ -75,7 +75,8 @@ final class AgentSupervisor {
     if let timer { flux_watcher_destroy(timer) }
     timer = nil
     if let pid {
-      let request: JSON = ["pid": .int(pid), "signum": .int(Int64(SIGTERM))]
+      // It keeps nothing; and one that was stopped must not be in its successor's way.
+      let request: JSON = ["pid": .int(pid), "signum": .int(Int64(SIGKILL))]
       flux_future_destroy(flux_rpc(flux, "rexec.kill", request.text, UINT32_MAX, CInt(CJOBTAP_RPC_NORESPONSE)))
     }
     drop()

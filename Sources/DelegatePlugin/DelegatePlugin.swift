@@ -139,10 +139,18 @@ final class DelegatePlugin {
 
   /// Any job is new, or the plugin is.
   private func new(_ args: OpaquePointer?) -> CInt {
-    guard cjobtap_has_delegate(args) else { return 0 }
+    let isDelegated = cjobtap_has_delegate(args)
+    guard isDelegated || cjobtap_has_dependencies(args) else { return 0 }
     guard let input = PluginArguments.input(args), let id = JobID(input["id"]) else { return -1 }
     // Dependencies were added before this callback, and their events were not passed on.
     let dependencies = input["jobspec"]?.value(at: "attributes.system.dependencies")?.arrayValue ?? []
+    if !isDelegated {
+      // A job that is beyond its dependencies when the plugin is loaded may be one that it has mirrored.
+      let isBeyond = input["state"]?.intValue ?? 0 > Int64(JobState.depend.rawValue)
+      guard isBeyond, dependencies.contains(where: { $0["scheme"]?.stringValue == DelegationRequest.scheme }) else {
+        return 0
+      }
+    }
     return hold(id, input, args, isWhole: dependencies.isEmpty)
   }
 
@@ -193,7 +201,7 @@ final class DelegatePlugin {
     if !isUnloading { link.send(["type": "gone", "id": id.json]) }
   }
 
-  /// The events that an agent has use for; it knows itself what it has written.
+  /// The events that an agent has use for; it knows itself what it has written, and of our own dependency.
   private static let passedOn: Set<String> = [
     "validate", "dependency-add", "dependency-remove", "urgency", "jobspec-update", "exception", "start",
   ]
@@ -205,7 +213,8 @@ final class DelegatePlugin {
     if name == "exception" { keep(args) }
     guard link.isAttached else { return 0 }
     guard Self.passedOn.contains(String(name)), let input = PluginArguments.input(args), let id = JobID(input["id"]),
-      let entry = input["entry"], jobs[id.rawValue] != nil
+      let entry = input["entry"], jobs[id.rawValue] != nil,
+      entry["context"]?["description"]?.stringValue != DelegationRequest.dependencyDescription
     else { return 0 }
     link.send(["type": "event", "id": id.json, "entry": entry])
     return 0
@@ -303,6 +312,10 @@ final class DelegatePlugin {
     }
     guard let standing = jobs[id.rawValue] else {
       flux_respond_error(flux, message, ENOENT, "job \(id) is not delegated")
+      return nil
+    }
+    guard link.isAgent(message) else {
+      flux_respond_error(flux, message, EPERM, "only the agent that is attached may say that")
       return nil
     }
     return (message, request, id, standing)

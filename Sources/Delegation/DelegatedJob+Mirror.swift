@@ -32,9 +32,8 @@ extension DelegatedJob {
       }
     }
     guard case .mirroring = state else { return [] }
-    let memos: [Action] = events.compactMap { event in
-      if case .memo(let memo) = event { .annotate(memo) } else { nil }
-    }
+    var memos: [Action] = []
+    for case .memo(let memo) in events where mirror.isNew(memo: memo) { memos.append(.memo(memo)) }
     return memos + advance()
   }
 

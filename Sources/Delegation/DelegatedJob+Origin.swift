@@ -23,6 +23,8 @@ extension DelegatedJob {
     // alone have an order: those that have come already are younger than the record's, or are its last.
     if !record.eventlog.isEmpty { for entry in record.eventlog + earlyChanges { note(entry) } }
     earlyChanges = []
+    // Whatever holds it, in the end it has to be let go.
+    if mirror.holds.prolog || mirror.holds.epilog { isKept = true }
     let remote: JobID?
     do {
       request = try DelegationRequest(jobspec: record.jobspec)
@@ -35,7 +37,10 @@ extension DelegatedJob {
       if wasCancelled { return isConcluded(record) ? end() : cancelRemote(remote) }
       return request.mode == .mirror ? follow(remote) : release(remote)
     }
-    if wasCancelled { return isNew || target == nil ? end() : look() }
+    if wasCancelled {
+      guard !isNew else { return end() }
+      return mayHaveLostChoices ? search() : target == nil ? end() : look()
+    }
     return proceed()
   }
 
@@ -130,7 +135,7 @@ extension DelegatedJob {
     // Nothing can have been sent before a choice was made.
     guard target != nil else { return choose() }
     if isNew { return hasToSelect ? select() : submit() }
-    return look()
+    return mayHaveLostChoices ? search() : look()
   }
 
   mutating func written() -> [Action] {
@@ -145,7 +150,10 @@ extension DelegatedJob {
     switch state {
     case .selecting:
       hasSelected = true
-      return wasCancelled ? end() : submit()
+      if wasCancelled { return unselected() }
+      guard let remote = foundCopy else { return submit() }
+      foundCopy = nil
+      return write(remote)
     case .recording(let remote): return recorded(remote)
     case .abandoning:
       nextAttempt()
@@ -170,7 +178,7 @@ extension DelegatedJob {
 
   mutating func unwritten(_ words: String) -> [Action] {
     switch state {
-    case .selecting: return wasCancelled ? end() : pause(.select, words)
+    case .selecting: return wasCancelled ? unselected() : pause(.select, words)
     case .recording(let remote):
       // The owner has cancelled meanwhile: the origin takes no more events, and the target's copy has to go.
       return wasCancelled ? cancelRemote(remote) : pause(.record(remote), words)
@@ -200,7 +208,8 @@ extension DelegatedJob {
     isKept = false
     switch state {
     // What is under way has to come back first: a copy may have to be cancelled.
-    case .submitting, .looking, .recording, .releasing, .cancelling, .pausing(.look), .pausing(.record),
+    case .submitting, .looking, .searching, .pausing(.search), .recording, .releasing, .cancelling, .pausing(.look),
+      .pausing(.record),
       .pausing(.release),
       .pausing(.cancel):
       return []
@@ -208,6 +217,7 @@ extension DelegatedJob {
     case .reading where !isNew, .pausing(.read) where !isNew: return []
     case .mirroring(let remote), .pausing(.follow(let remote)), .pausing(.mirror(let remote)):
       return mirror.isFinished ? end() : cancelRemote(remote)
+    case .selecting where foundCopy != nil, .pausing(.select) where foundCopy != nil: return []
     case .concluding, .reading, .waiting, .choosing, .selecting, .abandoning, .pausing, .ended: return end()
     }
   }

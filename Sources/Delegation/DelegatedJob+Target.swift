@@ -15,8 +15,17 @@ extension DelegatedJob {
 
   // MARK: Choosing
 
+  /// Whether the origin was restarted since the job was submitted: what it wrote last may be gone, a choice as well.
+  /// Where there is only one target to choose, it is enough to look there.
+  var mayHaveLostChoices: Bool {
+    guard let record, let request, !hasSearched, record.submitted < originStart else { return false }
+    if case .uri = request.selection { return false }
+    return true
+  }
+
   mutating func choose() -> [Action] {
     guard let request else { return late("a choice without a request") }
+    if mayHaveLostChoices { return search() }
     state = .choosing
     return [.choose(request, excluding: tried)]
   }
@@ -45,6 +54,35 @@ extension DelegatedJob {
 
   // MARK: Looking and submitting
 
+  mutating func search() -> [Action] {
+    guard record != nil else { return late("a search without a record") }
+    state = .searching
+    return [.search(mark)]
+  }
+
+  /// A copy that the origin had forgotten is on record again, before anything else happens with it.
+  mutating func found(_ remote: JobID, at place: Target, _ number: Int) -> [Action] {
+    guard state == .searching else { return late("a search") }
+    tries = 0
+    hasSearched = true
+    isNew = false
+    let isOnRecord = hasSelected && target?.uri == place.uri && attempt == number
+    target = place
+    attempt = max(attempt, number)
+    foundCopy = remote
+    if wasCancelled { return unselected() }
+    guard isOnRecord else { return select() }
+    foundCopy = nil
+    return write(remote)
+  }
+
+  /// Its owner has cancelled it before its choice was of use.
+  mutating func unselected() -> [Action] {
+    guard let remote = foundCopy else { return end() }
+    foundCopy = nil
+    return cancelRemote(remote)
+  }
+
   mutating func look() -> [Action] {
     guard let target, record != nil else { return late("a look without a record") }
     state = .looking
@@ -64,6 +102,12 @@ extension DelegatedJob {
   }
 
   mutating func found(_ remote: JobID?) -> [Action] {
+    if state == .searching, remote == nil {
+      tries = 0
+      hasSearched = true
+      if wasCancelled { return end() }
+      return hasSelected ? submit() : choose()
+    }
     guard state == .looking else { return late("a search") }
     tries = 0
     if let remote { return accepted(remote) }
@@ -125,6 +169,7 @@ extension DelegatedJob {
   mutating func unreachable(_ failure: TargetFailure) -> [Action] {
     switch state {
     case .looking: return pause(.look, failure.message)
+    case .searching: return pause(.search, failure.message)
     case .cancelling(let remote): return pause(.cancel(remote), failure.message)
     case .submitting:
       if wasCancelled { return end() }
@@ -181,6 +226,7 @@ extension DelegatedJob {
     attempt += 1
     target = nil
     hasSelected = false
+    hasSearched = false
     isNew = true
   }
 

@@ -31,6 +31,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case reading
     /// It is not accepted yet, or other dependencies hold it.
     case waiting
+    /// It is looked for on all targets: the origin was restarted since, and may have lost the choice.
+    case searching
     /// A target is being chosen.
     case choosing
     /// The choice is being written to the origin's eventlog.
@@ -61,6 +63,8 @@ public struct DelegatedJob: Hashable, Sendable {
   public enum Next: Hashable, Sendable {
     /// Reading the record.
     case read
+    /// Looking on all targets.
+    case search
     /// Writing the choice.
     case select
     /// Looking for an earlier submission.
@@ -103,6 +107,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case unchoosable(String)
     /// The target was searched.
     case found(JobID?)
+    /// All targets were searched, and this one has a copy, of that attempt.
+    case foundAt(Target, JobID, attempt: Int)
     /// The target has accepted it.
     case accepted(JobID)
     /// The target will not have it, in its words.
@@ -177,6 +183,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case choose(DelegationRequest, excluding: Set<FluxURI>)
     /// Look on the target for a job with this mark. Answer: found, unreachable.
     case look(FluxURI, Mark)
+    /// Look on all targets that are configured for a job with this mark, of this attempt or a later one. Answer: foundAt, found(nil), unreachable.
+    case search(Mark)
     /// Submit to the target, held. Answer: accepted, rejected, unreachable, unanswered.
     case submit(FluxURI, Jobspec)
     /// Tell what happens to the remote job until it is over. Answers: following, remote, lost.
@@ -189,6 +197,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case control(FluxURI, JobID, Control)
     /// Show this of the job in listings, as long as it lasts. No answer.
     case annotate(JSONObject)
+    /// Write what the remote job says of itself to the origin job's eventlog. No answer.
+    case memo(JSONObject)
     /// Make the origin job's logs, for when it runs. Answer: written, unwritten.
     case prepare
     /// Remove them: it never ran. No answer.
@@ -205,8 +215,8 @@ public struct DelegatedJob: Hashable, Sendable {
     /// Put the origin job's logs, which are whole, where they stay, and let it go. Answer: written, unwritten.
     case close(Holds)
     /// Let the origin job, which was ended, leave CLEANUP: no copy of it is left, or nobody can tell. With the wait status that it has then, when it
-    /// runs. No answer.
-    case release(Holds, WaitStatus?)
+    /// runs; `hasLogs`: it has run, and its logs are put where they stay, as far as they got. No answer.
+    case release(Holds, WaitStatus?, hasLogs: Bool = false)
     /// Write an event to the job's eventlog. Answer: written, unwritten.
     case post(name: String, context: JSONObject)
     /// Raise an exception. Answer: written, unwritten.
@@ -235,6 +245,7 @@ public struct DelegatedJob: Hashable, Sendable {
   /// Where it goes, once that is known.
   public internal(set) var target: Target?
   let origin: String
+  let originStart: Double
   let limits: Limits
   var isNew = false
   var submission: Submission?
@@ -247,6 +258,10 @@ public struct DelegatedJob: Hashable, Sendable {
   /// Whether it is shown that nobody knows how the remote job fares.
   var isUnknown = false
   var hasSelected = false
+  /// Whether all targets were searched, in this attempt.
+  var hasSearched = false
+  /// The copy that was found by that, until it is on record.
+  var foundCopy: JobID?
   /// Which attempt this is, from 1.
   var attempt = 1
   /// What became of the attempts before, each in words.
@@ -266,10 +281,13 @@ public struct DelegatedJob: Hashable, Sendable {
 
   /// A job that nothing is known of but its id.
   ///
-  /// - Parameter origin: where the origin instance is, for the mark.
-  public init(id: JobID, origin: String, limits: Limits = Limits()) {
+  /// - Parameters:
+  ///   - origin: where the origin instance is, for the mark.
+  ///   - originStart: when it was started, in seconds since the epoch. Of an older job it may have lost the last events.
+  public init(id: JobID, origin: String, originStart: Double = 0, limits: Limits = Limits()) {
     self.id = id
     self.origin = origin
+    self.originStart = originStart
     self.limits = limits
   }
 
@@ -296,6 +314,7 @@ public struct DelegatedJob: Hashable, Sendable {
     case .chosen(let target): chosen(target)
     case .unchoosable(let words): unchoosable(words)
     case .found(let id): found(id)
+    case .foundAt(let target, let id, let attempt): found(id, at: target, attempt)
     case .accepted(let id): accepted(id)
     case .rejected(let words): rejected(words)
     case .unreachable(let failure): unreachable(failure)
@@ -334,15 +353,16 @@ public struct DelegatedJob: Hashable, Sendable {
     guard state != .ended else { return [] }
     state = .ended
     reason = nil
-    let discarded: [Action] = mirror.isOnlyPrepared && !isHandedOver ? [.discard] : []
-    return letGo() + discarded + [.forget]
+    if isHandedOver { return [.forget] }
+    return letGo() + (mirror.isOnlyPrepared ? [.discard] : []) + [.forget]
   }
 
   /// Nothing holds the job in CLEANUP any more.
   private mutating func letGo() -> [Action] {
     guard isKept else { return [] }
     isKept = false
-    return [.release(mirror.holds, mirror.hasBegun && !mirror.isFinished ? WaitStatus(signal: 15) : nil)]
+    let status = mirror.hasBegun && !mirror.isFinished ? WaitStatus(signal: 15) : nil
+    return [.release(mirror.holds, status, hasLogs: mirror.hasBegun && !mirror.isClosed)]
   }
 
   /// How many tries a job that was ended is kept for while its target cannot be reached. After that it is gone from home, and its copy is
@@ -367,7 +387,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case .read:
       state = .reading
       return [.read(nil)]
-    case .select: return wasCancelled ? end() : select()
+    case .search: return search()
+    case .select: return wasCancelled ? unselected() : select()
     case .look: return look()
     case .submit: return wasCancelled ? end() : submit()
     case .record(let remote): return wasCancelled ? cancelRemote(remote) : write(remote)

@@ -47,6 +47,8 @@ struct JobMirror: Hashable, Sendable {
   private var isInherited = false
   /// Whether it was ended here, by somebody whom nobody has to tell why.
   private var wasEndedHere = false
+  /// What the remote job has said of itself, and is in the origin job's eventlog.
+  private var memos: [JSONObject] = []
   /// What holds the origin job, by its eventlog.
   private(set) var holds = DelegatedJob.Holds()
 
@@ -76,6 +78,7 @@ struct JobMirror: Hashable, Sendable {
     case "start": done.formUnion([.allocate, .start])
     case "finish": done.insert(.finish)
     case "release": done.insert(.close)
+    case "memo": _ = isNew(memo: entry.context ?? [:])
     case "exception" where entry.context?["severity"]?.intValue == 0:
       done.insert(.except)
       if entry.context?["userid"] != nil { wasEndedHere = true }
@@ -90,6 +93,17 @@ struct JobMirror: Hashable, Sendable {
       }
     default: break
     }
+  }
+
+  /// The most memos that are told apart.
+  private static let maximumMemos = 64
+
+  /// Whether a memo is to be written: the same is told again whenever the remote job is followed anew.
+  mutating func isNew(memo: JSONObject) -> Bool {
+    guard !memos.contains(memo) else { return false }
+    if memos.count >= Self.maximumMemos { memos.removeFirst() }
+    memos.append(memo)
+    return true
   }
 
   /// The job was mirrored by an earlier agent: its log may have some of the output already.
@@ -216,14 +230,21 @@ struct JobMirror: Hashable, Sendable {
 
   /// Whether the exception is not the job's own doing, so that it has to be explained. Nil: not known yet.
   ///
-  /// Its own doing are a time limit, and a command that is not there (127) or cannot be run (126).
+  /// Its own doing are a time limit, and an execution that ends with an exit code.
   private var explains: Bool? {
     if wasEndedHere { return false }
     return switch exceptionType {
     case nil, "timeout": false
-    case "exec" where startTime != nil: finalStatus.map { ![126, 127].contains($0.exitCode ?? 0) }
+    case "exec" where startTime != nil: finalStatus.map { isOwn(execution: $0) == false }
     default: true
     }
+  }
+
+  /// Whether an exception of the execution is what the job, or an option of its owner's, has brought about: a command that is not there, a task
+  /// that fails under `exit-on-error`, a shell that cannot do what it was told. Then it ends with an exit code; one that was lost was killed.
+  private func isOwn(execution status: WaitStatus) -> Bool {
+    if ["exit-on-error", "exit-timeout"].contains(where: exceptionNote.contains) { return true }
+    return (1..<128).contains(status.exitCode ?? 0)
   }
 
   /// A job that never started is over with its fatal exception; after that nothing more can be said.

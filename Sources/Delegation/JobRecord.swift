@@ -52,7 +52,7 @@ public struct Submission: Hashable, Sendable {
   /// As the plugin sends it: `userid`, `urgency` and `t_submit`; nil when one is missing.
   public init?(_ json: JSON) {
     guard let user = json["userid"]?.intValue, let urgency = json["urgency"]?.intValue,
-      let time = json["t_submit"]?.doubleValue
+      let time = json["t_submit"]?.doubleValue, time > 0
     else { return nil }
     self.init(userID: UInt32(truncatingIfNeeded: user), urgency: Int(urgency), time: time)
   }

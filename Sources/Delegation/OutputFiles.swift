@@ -116,9 +116,7 @@ public struct OutputFiles: Hashable, Sendable {
         jobspec.json["attributes"]?["system"]?["shell"]?["options"]?["output"]?[stream]?[key] = nil
       }
     }
-    // The shell of a multi-user instance would cut a log at 10 MB, which it would not do to a file.
-    if jobspec.shellOptions?["output"]?["limit"] == nil {
-      jobspec.set(attribute: "system.shell.options.output.limit", to: "1G")
-    }
+    // A shell cuts logs, at 10 MB on a multi-user instance or at what its owner has said, and files never: the most that it takes.
+    jobspec.set(attribute: "system.shell.options.output.limit", to: "1G")
   }
 }

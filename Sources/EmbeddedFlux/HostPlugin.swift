@@ -102,7 +102,8 @@ final class HostPlugin {
     var input: JSONObject = [
       "jobspec": job.current, "id": job.id.json, "userid": .int(Int64(job.userID)), "urgency": .int(Int64(job.urgency)),
       "state": .int(Int64(job.state.rawValue)), "priority": .int(job.priority),
-      "t_submit": .double(job.times[.new] ?? 0),
+      // Its event may be yet to come: a job that a plugin rejects has none.
+      "t_submit": .double(job.times[.new] ?? job.pending.first?.timestamp ?? 0),
     ]
     if let resources = job.resources { input["R"] = resources.json }
     for (key, value) in extra { input[key] = value }

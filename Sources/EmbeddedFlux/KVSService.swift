@@ -28,7 +28,7 @@ final class KVSService: Service {
     case "lookup": try lookup(request)
     case "namespace-create":
       let job = try job(of: try request.string("namespace"), unknown: ServiceError(.notImplemented, Self.limits))
-      guard !job.hasNamespace else { throw ServiceError(Errnum(17)) }
+      guard !job.hasNamespace else { throw ServiceError(.exists) }
       job.hasNamespace = true
       job.isGuestOpen = true
       broker.respond(request)
@@ -42,7 +42,9 @@ final class KVSService: Service {
   private static let limits = "this instance has no KVS but for the logs of jobs"
 
   /// The job that a namespace belongs to. ENOTSUP: there is none, as Flux says it.
-  private func job(of namespace: String, unknown: ServiceError = ServiceError(Errnum(95))) throws(ServiceError) -> Job {
+  private func job(of namespace: String, unknown: ServiceError = ServiceError(.notSupported)) throws(ServiceError)
+    -> Job
+  {
     guard namespace.hasPrefix("job-"), let id = try? JobID(parsing: String(namespace.dropFirst(4))),
       let job = manager.jobs[id]
     else { throw unknown }
@@ -71,7 +73,7 @@ final class KVSService: Service {
     }
     if namespace == "primary" { return try applyToDirectory(key) }
     let job = try job(of: namespace)
-    guard job.hasNamespace else { throw ServiceError(Errnum(95)) }
+    guard job.hasNamespace else { throw ServiceError(.notSupported) }
     guard operation["flags"]?.intValue == Self.append,
       let log = ["output": JobManager.GuestLog.output, "exec.eventlog": .exec][key]
     else { throw ServiceError(.notImplemented, "kvs.commit: \(Self.limits)") }
@@ -111,7 +113,7 @@ final class KVSService: Service {
       return broker.respond(request, ["val": Self.link(job)])
     }
     let job = try job(of: namespace)
-    guard job.hasNamespace else { throw ServiceError(Errnum(95)) }
+    guard job.hasNamespace else { throw ServiceError(.notSupported) }
     switch key {
     case "." where isTree: broker.respond(request, ["val": Self.link(job)])
     case "exec.eventlog":

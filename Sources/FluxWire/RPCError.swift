@@ -59,6 +59,8 @@ public struct Errnum: Hashable, Sendable, CustomStringConvertible {
   public static let protocolError = Errnum(71)
   /// EOVERFLOW: an infeasible request (sched-simple).
   public static let overflow = Errnum(75)
+  /// ENOTSUP: no such KVS namespace.
+  public static let notSupported = Errnum(95)
   /// ECONNRESET.
   public static let connectionReset = Errnum(104)
   /// ETIMEDOUT.

@@ -12,7 +12,7 @@ extension FluxTarget {
   }
 
   /// How long a target may take to answer a policy's question.
-  private static let patience = Duration.seconds(10)
+  private static let patience = Duration.seconds(5)
 
   /// How many jobs wait there now, whatever its scheduler: those in DEPEND, PRIORITY and SCHED.
   public func pendingJobs() async throws -> Double {

@@ -81,6 +81,19 @@ public struct FluxTarget: ClusterTarget {
     do { return try await finder.find(mark) } catch { throw Self.failure(error, connection.peer) }
   }
 
+  /// A copy of a job.
+  public struct Copy: Hashable, Sendable {
+    /// Its id at the target.
+    public var id: JobID
+    /// Which attempt it is of.
+    public var attempt: Int
+  }
+
+  /// The same, with the attempt: the latest of several.
+  public func copy(of mark: Mark) async throws(TargetFailure) -> Copy? {
+    do { return try await finder.copy(of: mark) } catch { throw Self.failure(error, connection.peer) }
+  }
+
   /// `job-manager.urgency`, `update` and `kill`.
   public func control(_ id: JobID, _ control: DelegatedJob.Control) async throws(TargetFailure) -> String? {
     let (topic, request): (String, JSON) =

@@ -27,11 +27,27 @@ actor MarkFinder {
     }
   }
 
+  /// A job with a mark, and how much speaks for it among several.
+  private struct Found {
+    var copy: FluxTarget.Copy
+    var hasRun: Bool
+    var isReleased: Bool
+    var isActive: Bool
+
+    /// The latest attempt; of that one which has run, may run, or waits at least.
+    func isBetter(than other: Found?) -> Bool {
+      guard let other else { return true }
+      return rank.lexicographicallyPrecedes(other.rank, by: >)
+    }
+
+    private var rank: [Int] { [copy.attempt, hasRun ? 1 : 0, isReleased ? 1 : 0, isActive ? 1 : 0] }
+  }
+
   private let connection: FluxConnection
   private let userID: UInt32
-  private var marks: [Key: JobID] = [:]
+  private var marks: [Key: Found] = [:]
   private var known: Set<JobID> = []
-  private var waiting: [(Mark, CheckedContinuation<JobID?, any Error>)] = []
+  private var waiting: [(Mark, CheckedContinuation<FluxTarget.Copy?, any Error>)] = []
   private var isSearching = false
 
   init(_ connection: FluxConnection, userID: UInt32) {
@@ -39,14 +55,16 @@ actor MarkFinder {
     self.userID = userID
   }
 
-  func find(_ mark: Mark) async throws -> JobID? {
+  func find(_ mark: Mark) async throws -> JobID? { try await copy(of: mark)?.id }
+
+  func copy(of mark: Mark) async throws -> FluxTarget.Copy? {
     if isSearching { return try await withCheckedThrowingContinuation { waiting.append((mark, $0)) } }
     isSearching = true
     defer { isSearching = false }
-    let own: Result<JobID?, any Error>
+    let own: Result<FluxTarget.Copy?, any Error>
     do {
       try await search(since: mark.submitted)
-      own = .success(marks[Key(mark)])
+      own = .success(marks[Key(mark)]?.copy)
     } catch { own = .failure(error) }
     while !waiting.isEmpty { await answer() }
     return try own.get()
@@ -58,7 +76,7 @@ actor MarkFinder {
     waiting = []
     do {
       try await search(since: batch.map(\.0.submitted).min() ?? 0)
-      for (mark, continuation) in batch { continuation.resume(returning: marks[Key(mark)]) }
+      for (mark, continuation) in batch { continuation.resume(returning: marks[Key(mark)]?.copy) }
     } catch {
       for (_, continuation) in batch { continuation.resume(throwing: error) }
     }
@@ -71,31 +89,38 @@ actor MarkFinder {
         ["userid": [.int(Int64(userID))]], ["t_submit": [.string(">=\(max(0, submitted - Self.clockTolerance))")]],
       ]
     ]
-    let request: JSON = ["max_entries": 0, "attrs": ["t_submit"], "since": 0.0, "constraint": constraint]
-    var found: [JobID] = []
+    let request: JSON = [
+      "max_entries": 0, "attrs": ["t_submit", "t_run", "urgency", "state"], "since": 0.0, "constraint": constraint,
+    ]
+    var found: [(id: JobID, listed: JSON)] = []
     for try await response in await connection.stream("job-list.list", request) {
-      found += (try response.json()?["jobs"]?.arrayValue ?? []).compactMap { JobID($0["id"]) }
+      found += (try response.json()?["jobs"]?.arrayValue ?? []).compactMap { job in JobID(job["id"]).map { ($0, job) } }
     }
     if known.count + found.count > Self.maximumKnown {
       known = []
       marks = [:]
     }
-    var rest = found.filter { !known.contains($0) }[...]
+    var rest = found.filter { !known.contains($0.id) }[...]
     while !rest.isEmpty {
       try await read(rest.prefix(Self.searchWidth))
       rest = rest.dropFirst(Self.searchWidth)
     }
   }
 
-  private func read(_ jobs: ArraySlice<JobID>) async throws {
+  private func read(_ jobs: ArraySlice<(id: JobID, listed: JSON)>) async throws {
     let connection = connection
-    let read = try await withThrowingTaskGroup(of: (JobID, Mark?).self) { group in
-      for id in jobs { group.addTask { (id, try await Self.mark(of: id, connection)) } }
+    let read = try await withThrowingTaskGroup(of: (JobID, JSON, Mark?).self) { group in
+      for job in jobs { group.addTask { (job.id, job.listed, try await Self.mark(of: job.id, connection)) } }
       return try await group.reduce(into: []) { $0.append($1) }
     }
-    for (id, mark) in read {
+    for (id, listed, mark) in read {
       known.insert(id)
-      if let mark { marks[Key(mark)] = id }
+      guard let mark else { continue }
+      let found = Found(
+        copy: FluxTarget.Copy(id: id, attempt: mark.attempt), hasRun: listed["t_run"]?.doubleValue != nil,
+        isReleased: listed["urgency"]?.intValue != 0,
+        isActive: listed["state"]?.intValue != Int64(JobState.inactive.rawValue))
+      if found.isBetter(than: marks[Key(mark)]) { marks[Key(mark)] = found }
     }
   }
 

@@ -35,12 +35,14 @@ public actor TargetJournal {
     var resources: JSON?
   }
 
-  /// A job that this origin has sent, and that nobody has followed or released.
-  public struct Held: Hashable, Sendable {
+  /// A job that this origin has sent, that has not ended, and that nobody follows.
+  public struct Stray: Hashable, Sendable {
     /// Its id at the target.
     public var id: JobID
     /// Whose copy it is.
     public var mark: Mark
+    /// Whether it waits for nothing but its release: it has never run.
+    public var isHeld: Bool
   }
 
   private let connection: FluxConnection
@@ -67,7 +69,9 @@ public actor TargetJournal {
   // MARK: The stream
 
   /// Follows the target until its journal ends, and tells all listeners that it has.
-  public func run() async {
+  ///
+  /// - Returns: why it has.
+  public func run() async -> TargetFailure {
     var allow = JSONObject()
     for name in ["submit", "urgency", "alloc", "start", "memo", "exception", "finish", "clean"] { allow[name] = 1 }
     do {
@@ -77,8 +81,13 @@ public actor TargetJournal {
       for try await response in stream {
         if let told = try response.json() { take(told) }
       }
-      stop(TargetFailure("\(connection.peer): its job manager has ended the journal", isTransient: true))
-    } catch { stop(FluxTarget.failure(error, connection.peer)) }
+      return stop(TargetFailure("\(connection.peer): its job manager has ended the journal", isTransient: true))
+    } catch let error as RPCError where error.errnum == Errnum.notPermitted.rawValue {
+      return stop(
+        TargetFailure(
+          "\(connection.peer): does not let this user follow its jobs: only the owner of an instance may",
+          isTransient: false))
+    } catch { return stop(FluxTarget.failure(error, connection.peer)) }
   }
 
   /// Returns when all jobs that are active at the target are known.
@@ -99,7 +108,9 @@ public actor TargetJournal {
       return deliver(id, events)
     }
     if unclaimed[id] == nil {
-      guard let jobspec = told["jobspec"], let mark = Mark(jobspec: jobspec), mark.origin == origin else { return }
+      guard let jobspec = told["jobspec"], let mark = Mark(jobspec: jobspec) else { return }
+      // Of what was there before, a job with another mark may be of this origin as well: it has another address since it was restarted.
+      guard mark.origin == origin || !isReady else { return }
       keep(id, mark)
     }
     unclaimed[id]?.events += events
@@ -124,13 +135,22 @@ public actor TargetJournal {
     unclaimed.first { $0.value.mark.names(sameJobAs: mark) }?.key
   }
 
-  /// The jobs that have been held, and not followed, for so long.
-  public func held(since age: Duration) -> [Held] {
+  /// The jobs that have not ended, and that nobody has followed for so long.
+  public func strays(since age: Duration) -> [Stray] {
     let limit = ContinuousClock.now - age
-    return unclaimed.filter { $0.value.since < limit && Self.isHeld($0.value.events) }.map {
-      Held(id: $0.key, mark: $0.value.mark)
+    return unclaimed.filter { job in job.value.since < limit && !job.value.events.contains { $0.name == "clean" } }.map
+    {
+      Stray(id: $0.key, mark: $0.value.mark, isHeld: Self.isHeld($0.value.events))
     }
   }
+
+  /// Makes sure that the target is there.
+  public func ping() async throws {
+    try await connection.rpc("attr.get", ["name": "security.owner"], timeout: .seconds(10))
+  }
+
+  /// A job is its owner's, and nobody has to ask for it any more.
+  public func forget(_ id: JobID) { unclaimed[id] = nil }
 
   private func keep(_ id: JobID, _ mark: Mark) {
     unclaimed[id] = Unclaimed(mark: mark)
@@ -141,7 +161,7 @@ public actor TargetJournal {
     order = order.suffix(Self.maximumUnclaimed)
   }
 
-  private func stop(_ failure: TargetFailure) {
+  @discardableResult private func stop(_ failure: TargetFailure) -> TargetFailure {
     self.failure = failure
     for waiter in readyWaiters { waiter.resume(throwing: failure) }
     readyWaiters = []
@@ -151,6 +171,7 @@ public actor TargetJournal {
     }
     follows = [:]
     unclaimed = [:]
+    return failure
   }
 
   // MARK: Following

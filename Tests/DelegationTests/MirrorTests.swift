@@ -218,11 +218,11 @@ import Testing
     let failure = TargetFailure("down", isTransient: true)
     var actions: [DelegatedJob.Action] = []
     for _ in 1...5 {
-      #expect(!actions.contains(.release(DelegatedJob.Holds(), WaitStatus(signal: 15))))
+      #expect(!actions.contains(.release(DelegatedJob.Holds(), WaitStatus(signal: 15), hasLogs: true)))
       actions = job.handle(.unreachable(failure))
       if actions.count == 1 { _ = job.handle(.timer) }
     }
-    #expect(actions.last == .release(DelegatedJob.Holds(), WaitStatus(signal: 15)))
+    #expect(actions.last == .release(DelegatedJob.Holds(), WaitStatus(signal: 15), hasLogs: true))
     // Its copy is cancelled when the target is there again, and nothing more is written.
     _ = job.handle(.gone)
     _ = job.handle(.timer)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
+import FluxJob
 import Foundation
 import Testing
 
@@ -73,10 +74,55 @@ import Testing
       _ = try await submit("-n2", "-l", "--output=b.{{taskid}}", "--error=c", "sh", "-c", "printf tail; echo e >&2")
       #expect(contents("b.0") == "0: tail" && contents("b.1") == "1: tail")
       #expect(contents("c").map { $0.split(separator: "\n").sorted() } == ["0: e", "1: e"])
+      _ = try await submit("--output=limited", "-o", "output.limit=10", "echo", "more than ten bytes")
+      #expect(contents("limited") == "more than ten bytes\n")
       _ = try await submit("--output=a.{{id}}", "-o", "output.mode=append", "true")
       let missing = try await submit("--output=/nonexistent/x", "true")
       let failed = try await a("job", "eventlog", missing)
       #expect(failed.out.contains("open: /nonexistent/x: No such file or directory"), "\(failed)")
+    }
+  }
+
+  /// The mark in the remote job has the time of the origin's event `submit`: another agent finds it by that.
+  @Test(arguments: Host.available) func theMark(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let id = try await a("submit", "-S", "system.delegate=bee", "true").out.trimmed
+      let log = try await eventlog(a, id)
+      let submitted = try #require(try Eventlog(parsing: try await raw(a, id)).entries.first?.timestamp)
+      let remote = try await b("job", "info", try await b("job", "last").out.trimmed, "jobspec")
+      let mark = try JSON(parsing: remote.out).value(at: "attributes.user.delegate")
+      #expect(mark?["submitted"]?.doubleValue == submitted, "\(remote) \(log)")
+      #expect(mark?["attempt"] == 1)
+    }
+  }
+
+  private func raw(_ instance: Instance, _ id: String) async throws -> String {
+    try await instance("job", "info", id, "eventlog").out.trimmed + "\n"
+  }
+
+  /// Its output goes to FIFOs that nobody reads: no other job's files are held up.
+  @Test(arguments: Host.available) func outputToAFIFO(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let directory = FileManager.default.temporaryDirectory.appending(path: "fd-fifo-\(UUID().uuidString)")
+      try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+      defer { try? FileManager.default.removeItem(at: directory) }
+      var waiting: [String] = []
+      for number in 0..<12 {
+        let fifo = directory.appending(path: "fifo\(number)").path
+        #expect(mkfifo(fifo, 0o600) == 0)
+        waiting.append(
+          try await a("submit", "-S", "system.delegate=bee", "--output=\(fifo)", "echo", "\(number)").out.trimmed)
+      }
+      let file = directory.appending(path: "file").path
+      let other = try await a("submit", "-S", "system.delegate=bee", "--output=\(file)", "echo", "file").out.trimmed
+      let log = try await eventlog(a, other)
+      #expect(log.out.contains(" clean"), "\(log)")
+      for (number, id) in waiting.enumerated() {
+        let read = try await run(["cat", directory.appending(path: "fifo\(number)").path])
+        #expect(read.out == "\(number)\n", "\(read)")
+        let log = try await eventlog(a, id)
+        #expect(log.out.contains(" clean"), "\(log)")
+      }
     }
   }
 }

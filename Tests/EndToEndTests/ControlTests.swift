@@ -116,6 +116,23 @@ import Testing
     }
   }
 
+  /// What the remote job says of itself is in the eventlog at home, once.
+  @Test(arguments: Host.available) func memos(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let second = try await a("submit", "-S", "system.delegate=bee", "sleep", "1000").out.trimmed
+      _ = try await a("job", "wait-event", "-t", "20", second, "start")
+      let remote = try await b("job", "last").out.trimmed
+      _ = try await ask(b, "job-manager.memo", ["id": try JobID(parsing: remote).json, "memo": ["k": "v"]])
+      let memo = try await a("job", "wait-event", "-t", "20", second, "memo")
+      #expect(memo.out.contains("k=\"v\""), "\(memo)")
+      // Another agent is told of it again.
+      #expect(kill(try await a.agent(), SIGKILL) == 0)
+      _ = try await a("cancel", second)
+      let log = try await eventlog(a, second)
+      #expect(log.lines.filter { $0.contains(" memo ") }.count == 1, "\(log)")
+    }
+  }
+
   /// What is shown of a job while it waits and runs.
   @Test(arguments: Host.available) func listings(_ host: Host) async throws {
     try await withPair(host) { a, b in

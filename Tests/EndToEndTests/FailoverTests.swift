@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
+import Glibc
 import Testing
 
 /// When a target fails, the next one is tried; what was tried is in the eventlog.
@@ -53,5 +54,47 @@ import Testing
       #expect(ran.code == direct.code && ran.code != 0, "\(ran) \(direct)")
       #expect(ran.err.contains("DelegationFailure"), "\(ran)")
     }
+  }
+
+  /// A target that is connected to and says nothing holds up a policy for 5 s, and then those are chosen among that answer.
+  @Test(arguments: Host.available) func aSilentTarget(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let path = "/tmp/fd-silent-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+      let listener = try #require(SilentListener(path))
+      defer { listener.close() }
+      try await configure(a, ["silent": "local://\(path)", "bee": b.uri])
+      let run = try await a("run", "-S", "system.delegate=least_pending", "echo", "x")
+      #expect(run.out == "x\n", "\(run)")
+      let log = try await a("job", "eventlog", try await a("job", "last").out.trimmed)
+      let times = log.lines.compactMap { $0.split(separator: " ").first.flatMap { Double($0) } }
+      let selected = log.lines.first { $0.contains("delegate::select") }?.split(separator: " ").first
+      let waited = try #require(selected.flatMap { Double($0) }) - (times.first ?? 0)
+      #expect(waited > 4 && waited < 9, "\(log)")
+    }
+  }
+}
+
+/// A Unix socket that takes connections, and never answers.
+private struct SilentListener: Sendable {
+  private let path: String
+  private let descriptor: CInt
+
+  init?(_ path: String) {
+    self.path = path
+    descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix($0.count - 1)) }
+    let isListening = withUnsafePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0 && listen(descriptor, 16) == 0
+      }
+    }
+    guard isListening else { return nil }
+  }
+
+  func close() {
+    Glibc.close(descriptor)
+    unlink(path)
   }
 }

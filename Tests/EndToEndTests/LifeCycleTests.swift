@@ -52,6 +52,30 @@ import Testing
     #expect(strays.allSatisfy { $0 == "CANCELED 0.0" }, "\(remote)")
   }
 
+  /// The agent of the plugin that was removed hangs: it is gone before the next one begins, which follows the running job, in the form of a
+  /// dependency too, to its end.
+  @Test(arguments: Host.available) func loadedAgainWithJobsRunning(_ host: Host) async throws {
+    try await withPair(host) { a, b in
+      let script = "sleep 1; echo done; exit 3"
+      let first = try await a("submit", "-S", "system.delegate=bee", "sh", "-c", script)
+      let second = try await a("submit", "--dependency=delegate:bee?mode=mirror", "sh", "-c", script)
+      let ids = [first.out.trimmed, second.out.trimmed]
+      for id in ids {
+        let started = try await a("job", "wait-event", "-t", "20", id, "start")
+        try #require(started.code == 0, "\(started)")
+      }
+      #expect(kill(try await a.agent(), SIGSTOP) == 0)
+      _ = try await a("jobtap", "remove", "delegate.so")
+      try await load(a)
+      for id in ids {
+        let attached = try await a("job", "attach", id)
+        #expect(attached.code == 3 && attached.out == "done\n", "\(attached)")
+      }
+      let there = try await b("jobs", "-a", "-n")
+      #expect(there.lines.count == 2, "\(there)")
+    }
+  }
+
   /// `kill -9` of the agent: another takes over.
   @Test(arguments: Host.available) func theAgentIsKilled(_ host: Host) async throws {
     try await withInstance(host, name: "a") { a in

@@ -34,8 +34,7 @@ import Testing
   }
 
   /// The target's broker is killed while a job runs there: the origin shows that nobody knows how it fares, and serves everybody else.
-  /// Not on the embedded instance yet: what its jobs inherit keeps the connection open when it is killed.
-  @Test(arguments: Host.available.filter { $0 != .embedded }) func theTargetIsKilled(_ host: Host) async throws {
+  @Test(arguments: Host.available) func theTargetIsKilled(_ host: Host) async throws {
     try await withPair(host) { a, b in
       let submitted = try await a("submit", "-S", "system.delegate=bee", "sleep", "1000")
       let id = submitted.out.trimmed

@@ -38,11 +38,12 @@ import Testing
   /// Seeds for each place of a fault.
   private static let seeds: Range<UInt64> = 1..<5
 
-  @Test(arguments: scenarios) func everyFaultAtEveryStep(_ scenario: Scenario) {
+  @Test(arguments: scenarios) func everyFaultAtEveryStep(_ scenario: Scenario) async {
     var counts = World.Counts()
     let length = length(scenario)
     for fault in World.Fault.allCases {
       for step in 1...length {
+        await Task.yield()
         for seed in Self.seeds {
           run(&counts, "\(scenario.name), seed \(seed), \(fault) before step \(step)") { isTraced in
             let world = scenario.world(seed, isTraced: isTraced)
@@ -56,7 +57,7 @@ import Testing
   }
 
   /// Two faults, each at every step: all that an agent's death, a lost connection and a cancellation can do to each other.
-  @Test(arguments: [0, 2, 6]) func everyPairOfFaults(_ number: Int) {
+  @Test(arguments: [0, 2, 6]) func everyPairOfFaults(_ number: Int) async {
     let scenario = Self.scenarios[number]
     var counts = World.Counts()
     let length = length(scenario)
@@ -66,6 +67,7 @@ import Testing
     ]
     for (first, second) in kinds {
       for step in 4...length {
+        await Task.yield()
         for later in stride(from: step, to: length + 8, by: 2) {
           run(&counts, "\(scenario.name), \(first) before step \(step), \(second) before step \(later)") { isTraced in
             let world = scenario.world(UInt64(step + later), isTraced: isTraced)
@@ -102,7 +104,7 @@ import Testing
 
   private static func report(_ name: String, _ counts: World.Counts) {
     print(
-      "\(name): \(counts.worlds) worlds, \(counts.executions) executions, \(counts.strays) held strays, \(counts.orphans) orphans, "
+      "\(name): \(counts.worlds) worlds, \(counts.executions) executions, \(counts.strays) held strays, "
         + "\(counts.held) held jobs, \(counts.excused) excused")
   }
 }

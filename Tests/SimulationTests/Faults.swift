@@ -39,8 +39,6 @@ struct Faults {
   var durability = 0.05
   /// Whether owners cancel, change and signal their jobs.
   var owners = 0.0
-  /// What is as wrong as it is today.
-  var holes: Holes = []
 
   /// Nothing goes wrong.
   static let none = Faults()
@@ -73,16 +71,4 @@ struct Faults {
     ("none", none), ("storm", storm), ("crashes", crashes), ("network", network), ("targets", targets),
     ("origin", origin),
   ]
-}
-
-/// What is known to be wrong outside the machine: with its bit the world behaves as the shells do today, without it as if they were mended.
-struct Holes: OptionSet {
-  let rawValue: Int
-
-  /// A crash of the origin may lose `delegate::select` although something was sent after it.
-  static let choiceIsLost = Holes(rawValue: 1)
-  /// An agent may still act when the next one has attached: after the plugin was removed and loaded again, for instance.
-  static let agentsOverlap = Holes(rawValue: 2)
-  /// Owners who cancel while the plugin is not loaded, or who have waited for long, leave copies that run.
-  static let cancelWithoutAgent = Holes(rawValue: 32)
 }

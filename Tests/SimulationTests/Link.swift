@@ -18,6 +18,8 @@ final class Link {
     var events: [RemoteJob.Event]
     var since: Double
 
+    var isOver: Bool { events.contains { if case .clean = $0 { true } else { false } } }
+
     /// Whether it waits for nothing but its release.
     var isHeld: Bool {
       !events.contains { event in
@@ -52,25 +54,35 @@ final class Link {
     world = agent.world
     self.target = target
     epoch = target.epoch
-    for job in target.jobs.values where job.isActive && job.mark.origin == agent.name {
+    for job in target.jobs.values where job.isActive {
       unclaimed[job.id] = Unclaimed(mark: job.mark, events: job.events, since: world.now)
     }
-    watchHeld()
+    watchStrays(after: Self.strayTime)
   }
 
-  /// How long a copy is held before it is asked about; shorter than in Sources/Agent, so that it matters while something happens.
-  private static let heldTime = 1.0
+  /// How long a copy is not followed before it is asked about; shorter than in Sources/Agent, so that it matters while something happens.
+  private static let strayTime = 1.0
 
-  private func watchHeld() {
-    world.after(Self.heldTime, "") { [weak self] in
+  private func watchStrays(after pause: Double) {
+    world.after(pause, "") { [weak self] in
       guard let self, isOpen, agent.isAlive else { return }
-      let held = unclaimed.filter { $0.value.isHeld && $0.value.since < self.world.now - Self.heldTime }
-      for (id, entry) in held.sorted(by: { $0.key < $1.key }) {
-        if let job = agent.origin.job(entry.mark.id) { agent.held(id, job, at: self) }
+      let found = unclaimed.filter { !$0.value.isOver && $0.value.since < self.world.now - Self.strayTime }
+      for (id, entry) in found.sorted(by: { $0.key < $1.key }) {
+        if let job = agent.origin.job(entry.mark.id) { agent.stray(id, isHeld: entry.isHeld, job, at: self) }
       }
-      watchHeld()
+      if found.isEmpty {
+        request("ping") { (reply: @escaping (Bool) -> Void) in
+          reply(true)
+        } _: { [weak self] result in
+          if let self, case .success = result { agent.visits.insert(target.number) }
+        }
+      }
+      // Rarely in the end, when nothing happens any more.
+      watchStrays(after: min(pause * 1.5, 30))
     }
   }
+
+  func forget(_ id: JobID) { unclaimed[id] = nil }
 
   /// The copy with a mark among those that nobody has followed yet.
   func unfollowed(_ mark: Mark) -> JobID? {

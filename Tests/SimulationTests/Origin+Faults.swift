@@ -87,20 +87,14 @@ extension Origin {
         if let time = job.plan.dependencyUntil { world.wish(at: max(time, world.now), "") { [self] in satisfy(job) } }
       }
       if world.random.chance(0.5) { name += "'" }
+      started = Self.epochTime + world.now
       restart()
     }
   }
 
   private func lose(_ job: OriginJob) {
     job.isCommitPlanned = false
-    var count = job.durable
-    // A choice is durable before anything is sent, unless that hole is open.
-    if !world.faults.holes.contains(.choiceIsLost),
-      let choice = job.eventlog.lastIndex(where: { $0.name == "delegate::select" })
-    {
-      count = max(count, choice + 1)
-    }
-    for entry in job.replay(keeping: count) {
+    for entry in job.replay(keeping: job.durable) {
       world.say("job \(job.index): \(entry.name) is lost")
       switch entry.name {
       case "delegate::select": job.lostItsChoice = true

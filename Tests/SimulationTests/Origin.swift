@@ -13,6 +13,8 @@ final class Origin {
   private var byID: [JobID: OriginJob] = [:]
   /// Where it is, as marks have it; another one after a restart.
   var name = "host:a"
+  /// When it was started last.
+  var started = epochTime
   /// Changes when it dies: what was on the way to it is lost.
   var epoch = 0
   var isUp = true
@@ -261,11 +263,11 @@ final class Origin {
 
   /// What stays of a job.
   private func judgeRecord(_ job: OriginJob) {
-    guard job.hasStarted, !job.isKilled else { return }
+    if job.hasStarted, job.hasNamespace { world.fail("job \(job.index): its logs are not where they stay") }
+    guard job.hasStarted, !job.isKilled, !job.wasGivenUp else { return }
     if job.status == nil { world.fail("job \(job.index): has started, and has no end") }
     if !job.hasOutput { world.fail("job \(job.index): its output is not whole") }
     if !job.isStored { world.fail("job \(job.index): its resources are not on record") }
-    if job.hasNamespace { world.fail("job \(job.index): its logs are not where they stay") }
   }
 
   /// The end that the origin is told is that of the remote job.
@@ -291,6 +293,7 @@ final class Origin {
 
   private func tell(_ job: OriginJob, _ entry: EventlogEntry) {
     guard let attached, followed.contains(job.index), Self.passedOn.contains(entry.name) else { return }
+    guard entry.context?["description"]?.stringValue != DelegationRequest.dependencyDescription else { return }
     attached.told("") { attached.feed(job.index, .origin(entry)) }
     if !world.isHealed, world.random.chance(world.faults.duplicates) {
       attached.told("") { attached.feed(job.index, .origin(entry)) }
@@ -311,7 +314,7 @@ final class Origin {
     attached = agent
     agent.unheard = followed
     for index in followed.sorted() { agent.told("") { agent.feed(index, .discovered(isNew: agent.isReady)) } }
-    agent.told("agent \(agent.number) is ready") { agent.isReady = true }
+    agent.told("agent \(agent.number) is ready") { agent.begin() }
   }
 
   func detached(_ agent: SimAgent) {
@@ -327,8 +330,8 @@ final class Origin {
   func spawn(after delay: Double) {
     world.after(delay, "the plugin starts an agent") { [self] in
       guard isUp, managerIsUp, pluginIsLoaded, attached == nil else { return }
-      let isAlone = agents.allSatisfy { !$0.isAlive && $0.isGone }
-      guard isAlone || world.faults.holes.contains(.agentsOverlap) else { return spawn(after: 0.1) }
+      // Agent.becomeTheOnlyOne
+      guard agents.allSatisfy({ !$0.isAlive && $0.isGone }) else { return spawn(after: 0.1) }
       let new = SimAgent(self, number: agents.count + 1)
       agents.append(new)
       agent = new

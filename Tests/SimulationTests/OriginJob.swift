@@ -41,6 +41,8 @@ final class OriginJob {
   var cancelled = 0.0
   /// Whether the plugin has given it an end of its own, for its target could not be asked.
   var isKilled = false
+  /// Whether its target could not be asked for its output.
+  var wasGivenUp = false
   /// Whether its logs have a namespace, its output is there, and its resources are in the KVS.
   var hasNamespace = false
   var hasOutput = false
@@ -171,9 +173,12 @@ final class OriginJob {
   private func applyOwn(_ entry: EventlogEntry) -> String? {
     switch entry.name {
     case "delegate::select":
-      if selected != nil { return "a choice after a choice" }
+      if selected != nil, !lostItsChoice { return "a choice after a choice" }
       let number = Int(entry.context?["attempt"]?.intValue ?? 0)
-      guard number == attempt + 1 else { return "attempt \(number) after \(attempt)" }
+      // What the origin has lost, a copy may have told.
+      guard number == attempt + 1 || (lostItsChoice && number >= attempt) else {
+        return "attempt \(number) after \(attempt)"
+      }
       attempt = number
       selected = (entry.context?["uri"]?.stringValue).flatMap { try? FluxURI(parsing: $0) }
     case "delegate::submit", "delegated":

@@ -20,6 +20,26 @@ import Testing
     Mistake(words: "a second attempt that runs is taken over", seeds: [7, 11, 38, 254]),
     // An exception `alloc` that came while the target was lost was written at the origin, and the next target tried.
     Mistake(words: "an allocation fails while the target is lost", seeds: [7_201_188_320_635_491_757]),
+    // Copies of jobs that were cancelled when no plugin was there, or no connection to their target, or whose records the origin had lost, ran on.
+    Mistake(
+      words: "a copy of a cancelled job is found by the next agent",
+      seeds: [
+        3029, 866_890_464_770_405_731, 866_890_464_770_418_853, 866_890_464_770_428_547, 6_350_125_797_324_274_547,
+      ]),
+    // A job whose choice the origin had lost was sent to another target, and ran twice.
+    Mistake(words: "a lost choice is searched for", seeds: [11, 191, 1193, 1307, 1343, 1559]),
+    // Two agents that acted at once wrote two choices, and copied output twice.
+    Mistake(words: "one agent at a time", seeds: [1067, 1081, 1663, 1919]),
+    // What an earlier plugin had not finished was refused for ever.
+    Mistake(words: "a job between its dependency and its resources", seeds: [2419, 3145]),
+    // An agent of the plugin before let a job go, and did not know of its prolog.
+    Mistake(words: "only the attached agent may speak for a job", seeds: [5_136_249_587_002_283_885]),
+    // A second attempt was lost with its choice, and the first one sent again; the first look at a target broke off.
+    Mistake(
+      words: "a search over all targets",
+      seeds: [5_136_249_587_002_217_179, 5_136_249_587_002_269_019, 5_136_249_587_002_223_809]),
+    // The answer to the preparation of logs was taken for that to the next attempt's choice.
+    Mistake(words: "a step's answer comes before the next attempt", seeds: [7, 254]),
   ]
 
   @Test(arguments: mistakes) func doesNotComeBack(_ mistake: Mistake) {

@@ -27,6 +27,8 @@ final class SimAgent {
   /// The jobs that it knows to be cancelled by their owner.
   private var toldOfCancel: Set<Int> = []
   private var copying: [Int: Int] = [:]
+  /// The targets of which it is known what earlier agents have left there.
+  var visits: Set<Int> = []
 
   init(_ origin: Origin, number: Int) {
     self.origin = origin
@@ -37,6 +39,19 @@ final class SimAgent {
   }
 
   var isBusy: Bool { !machines.isEmpty }
+
+  /// It has been told of all jobs that there are, and looks what is at the targets.
+  func begin() {
+    isReady = true
+    for target in world.targets { visit(target, after: 5) }
+  }
+
+  /// Agent.visit
+  private func visit(_ target: SimTarget, after pause: Double) {
+    guard !visits.contains(target.number) else { return }
+    withTarget(target.target.uri) { _ in }
+    world.after(pause, "") { [self] in if isAlive { visit(target, after: 2 * pause) } }
+  }
 
   // MARK: The end
 
@@ -91,7 +106,7 @@ final class SimAgent {
     guard isAlive else { return }
     if case .discovered = event { unheard.remove(index) }
     if case .discovered = event, machines[index] == nil {
-      machines[index] = DelegatedJob(id: origin.jobs[index].id, origin: name)
+      machines[index] = DelegatedJob(id: origin.jobs[index].id, origin: name, originStart: origin.started)
     }
     switch event {
     case .origin(let entry): if Origin.isCancellation(entry) { toldOfCancel.insert(index) }
@@ -119,10 +134,17 @@ final class SimAgent {
     case .complain(let words):
       // That it is let go although its copy cannot be cancelled yet, is no mistake.
       if !words.contains("it was ended") { world.fail("agent \(number): \(words)") }
-    case .release(let holds, let status):
-      if status != nil { send("move of the logs of job \(index)") { job.moveLogs() } }
-      send("release of job \(index)") { [origin] in _ = origin.release(job, holds, status) }
-    case .annotate: break
+    case .release(let holds, let status, let hasLogs):
+      if hasLogs {
+        send("move of the logs of job \(index)") {
+          job.wasGivenUp = true
+          job.moveLogs()
+        }
+      }
+      send("release of job \(index)") { [self] in
+        if origin.attached === self { _ = origin.release(job, holds, status) }
+      }
+    case .annotate, .memo: break
     case .pause(let seconds): world.after(seconds, "") { [self] in if isAlive { feed(index, .timer) } }
     case .choose(let request, let tried): choose(index, request, tried)
     case .read(let submission): read(job, submission)
@@ -147,6 +169,7 @@ final class SimAgent {
     case .finish(let status): write(job, "finish", isPlugin: true) { [origin] in origin.finish(job, status) }
     case .close(let holds): close(job, holds)
     case .look(let uri, let mark): look(index, uri, mark)
+    case .search(let mark): search(index, mark)
     case .submit(let uri, let jobspec): submit(index, uri, jobspec)
     case .follow(let uri, let remote): follow(index, uri, remote)
     case .unfollow(let uri, let remote): links[SimTarget.number(of: uri)]?.unfollow(remote)
@@ -176,6 +199,7 @@ final class SimAgent {
       guard origin.managerIsUp, !isPlugin || origin.pluginIsLoaded else {
         return answer(job.index, .unwritten("ENOSYS"))
       }
+      guard !isPlugin || origin.attached === self else { return answer(job.index, .unwritten("EPERM")) }
       let mistake = work()
       answer(job.index, mistake.map { .unwritten($0) } ?? .written)
     }
@@ -264,6 +288,39 @@ final class SimAgent {
     }
   }
 
+  /// Worker.search: all targets at once.
+  private func search(_ index: Int, _ mark: Mark) {
+    var left = world.targets.count
+    var best: (target: SimTarget, id: JobID, attempt: Int)?
+    var failure: TargetFailure?
+    let answered = { [self] in
+      left -= 1
+      guard left == 0 else { return }
+      if let failure { return feed(index, .unreachable(failure)) }
+      guard let best else { return feed(index, .found(nil)) }
+      feed(index, .foundAt(best.target.target, best.id, attempt: best.attempt))
+    }
+    for target in world.targets {
+      withTarget(target.target.uri) { result in
+        guard case .success(let link) = result else {
+          failure = TargetFailure("target \(target.number) cannot be searched", isTransient: true)
+          return answered()
+        }
+        link.request("search for job \(index)") { (reply: @escaping ((id: JobID, attempt: Int)?) -> Void) in
+          reply(target.copy(of: mark))
+        } _: { result in
+          switch result {
+          case .failure(let lost): failure = lost
+          case .success(let found?):
+            if found.attempt > best?.attempt ?? 0 { best = (target, found.id, found.attempt) }
+          case .success(nil): break
+          }
+          answered()
+        }
+      }
+    }
+  }
+
   private func submit(_ index: Int, _ uri: FluxURI, _ jobspec: Jobspec) {
     withTarget(uri) { [self] result in
       switch result {
@@ -340,18 +397,20 @@ final class SimAgent {
     }
   }
 
-  /// A target holds a copy for a while, and nobody has followed or released it (Agent.isStray, Worker.cancelStray).
-  func held(_ id: JobID, _ job: OriginJob, at link: Link) {
+  /// A target has had a copy for a while, and nobody has followed it (Agent.isStray, Worker.judge).
+  func stray(_ id: JobID, isHeld: Bool, _ job: OriginJob, at link: Link) {
     if let machine = machines[job.index] {
       guard let remote = machine.remote, remote != id else { return }
     }
     send("record of job \(job.index)") { [self] in
-      let isKnown = job.eventlog.prefix(job.durable).contains {
-        ($0.name == "delegated" || $0.name == "delegate::submit") && JobID($0.context?["jobid"]) == id
-      }
-      guard !isKnown else { return }
+      let verdict = StrayVerdict(id, isHeld: isHeld, record: Array(job.eventlog.prefix(job.durable)))
       world.after(world.delay(), "") { [self] in
         guard isAlive else { return }
+        switch verdict {
+        case .unknown: return
+        case .handedOver: return link.forget(id)
+        case .second, .cancelled: break
+        }
         link.request("cancel of the stray \(id)") { (reply: @escaping (Bool) -> Void) in
           link.target.cancel(id)
           reply(true)

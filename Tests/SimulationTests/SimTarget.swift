@@ -50,6 +50,16 @@ final class SimTarget {
     return found.isEmpty ? nil : found[world.random.below(found.count)].id
   }
 
+  /// The same by attempt, the latest: of several copies, any.
+  func copy(of mark: Mark) -> (id: JobID, attempt: Int)? {
+    let found = order.filter {
+      $0.mark.names(sameJobAs: mark) && $0.listed <= world.now && $0.mark.attempt >= mark.attempt
+    }
+    guard let last = found.map(\.mark.attempt).max() else { return nil }
+    let latest = found.filter { $0.mark.attempt == last }
+    return (latest[world.random.below(latest.count)].id, last)
+  }
+
   func submit(_ jobspec: Jobspec) -> DelegatedJob.Event {
     if !world.isHealed, world.random.chance(world.faults.rejections) { return .rejected("as planned") }
     guard let mark = Mark(jobspec: jobspec.json), let owner = world.origin.job(mark.id) else {

@@ -18,7 +18,6 @@ final class World {
     var jobs = 0
     var executions = 0
     var strays = 0
-    var orphans = 0
     var held = 0
     var excused = 0
     var failures = 0
@@ -29,7 +28,6 @@ final class World {
       jobs += other.jobs
       executions += other.executions
       strays += other.strays
-      orphans += other.orphans
       held += other.held
       excused += other.excused
       failures += other.failures
@@ -247,11 +245,7 @@ final class World {
   /// Twice is excused when what would have prevented it was lost by others: the origin its record, and a target the copy; or a message has
   /// arrived after that.
   private func doubled(_ job: OriginJob, _ words: @autoclosure () -> String) {
-    if (job.lostItsChoice && !faults.holes.contains(.choiceIsLost))
-      || (job.lostItsRecord && (job.lostItsCopy || hadLateMessages))
-    {
-      return excuse()
-    }
+    if job.lostItsRecord || job.lostItsChoice, job.lostItsCopy || hadLateMessages { return excuse() }
     fail(words())
   }
 
@@ -268,9 +262,7 @@ final class World {
         }
         // A hand-off is its owner's at the target.
         if job.isActive || (job.hasSucceeded && job.recorded == copy.id) { continue }
-        if job.isOrphaned, !faults.holes.contains(.cancelWithoutAgent) {
-          counts.orphans += 1
-        } else if job.lostItsChoice || (job.lostItsRecord && (job.lostItsCopy || hadLateMessages)) {
+        if job.lostItsChoice || job.lostItsRecord, job.lostItsCopy || hadLateMessages {
           excuse()
         } else {
           fail("job \(job.index) has ended at its origin, and runs at target \(copy.mark.attempt)")
@@ -290,7 +282,7 @@ final class World {
         "job \(job.index) is in \(job.state) at its origin, its machine \(machine.state), and nobody says why")
     }
     counts.held += 1
-    if !job.lostItsCopy, !job.lostItsChoice {
+    if !job.lostItsCopy {
       fail("job \(job.index) is held for ever: \(machine.state): \(machine.reason ?? "")")
     }
   }
