@@ -55,9 +55,11 @@ struct GuestJob: Sendable {
   private static let resourceTries = 3
 
   /// Has the plugin let the job go. The job manager has the resources from the plugin, and tells its journal.
-  func allocate(_ resources: ResourceSet, started: Double?, isHeld: Bool) async -> DelegatedJob.Event {
+  func allocate(_ resources: ResourceSet, started: Double?, isHeld: Bool, target: String) async -> DelegatedJob.Event {
     do {
-      var request: JSONObject = ["id": id.json, "R": resources.json, "prolog": .bool(isHeld)]
+      var request: JSONObject = [
+        "id": id.json, "R": resources.json, "prolog": .bool(isHeld), "target": .string(target),
+      ]
       if let started { request["started"] = .double(started) }
       try await origin.rpc("job-manager.delegate.allocate", .object(request))
       return .written

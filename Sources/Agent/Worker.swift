@@ -63,8 +63,8 @@ struct Worker: Sendable {
     case .discard:
       await guest(id).discard()
       return nil
-    case .allocate(let resources, let started, let isHeld):
-      return await guest(id).allocate(resources, started: started, isHeld: isHeld)
+    case .allocate(let resources, let started, let isHeld, let target):
+      return await guest(id).allocate(resources, started: started, isHeld: isHeld, target: target)
     case .memo(let memo):
       await origin.notify("job-manager.memo", ["id": id.json, "volatile": false, "memo": .object(memo)])
       return nil

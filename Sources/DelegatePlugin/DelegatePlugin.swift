@@ -26,8 +26,8 @@ final class DelegatePlugin {
   /// The same as it is written there, for the agent.
   private var configuration: JSON?
   private var jobs: [UInt64: Standing] = [:]
-  /// The resources that jobs on their way to RUN are to be given.
-  private var resources: [UInt64: JSON] = [:]
+  /// What jobs on their way to RUN are to be given: their resources, and the name of their target for listings.
+  private var resources: [UInt64: (found: JSON, target: String?)] = [:]
   /// How many jobs wait for their event `start`; every job in the instance comes by there.
   private var grants = 0
   private var patienceTimer: OpaquePointer?
@@ -340,7 +340,7 @@ final class DelegatePlugin {
       return
     }
     jobs[id.rawValue]?.insert(.prolog)
-    resources[id.rawValue] = found
+    resources[id.rawValue] = (found, request["target"]?.stringValue)
     guard flux_jobtap_job_set_flag(plugin, id.rawValue, "alloc-bypass") == 0, advance(id.rawValue) else {
       resources[id.rawValue] = nil
       flux_respond_error(flux, message, EINVAL, "job \(id) is not held any more")
@@ -363,10 +363,12 @@ final class DelegatePlugin {
   /// A job comes before the scheduler. Ours have their resources already.
   private func sched(_ args: OpaquePointer?) -> CInt {
     guard !resources.isEmpty, let input = PluginArguments.input(args), let id = JobID(input["id"]),
-      let found = resources.removeValue(forKey: id.rawValue)
+      let given = resources.removeValue(forKey: id.rawValue)
     else { return 0 }
     if jobs[id.rawValue]?.insert(.granted).inserted == true { grants += 1 }
-    let result = PluginArguments.output(args, ["R": found])
+    var output: JSONObject = ["R": given.found]
+    if let target = given.target { output["annotations"] = ["user": ["delegate": ["target": .string(target)]]] }
+    let result = PluginArguments.output(args, .object(output))
     let event: JSON = ["id": id.json, "name": "alloc", "context": ["bypass": true]]
     flux_future_destroy(
       flux_rpc(flux, "job-manager.post-event.post", event.text, UINT32_MAX, CInt(CJOBTAP_RPC_NORESPONSE)))

@@ -206,8 +206,8 @@ public struct DelegatedJob: Hashable, Sendable {
     /// Write the origin job's resources to the KVS. Answer: stored.
     case store(ResourceSet)
     /// Give the origin job the remote job's resources, and let it go to RUN. `started`: when the remote job did, if that is not on record yet;
-    /// `isHeld`: its prolog is open already. Answer: written, unwritten.
-    case allocate(ResourceSet, started: Double?, isHeld: Bool)
+    /// `isHeld`: its prolog is open already; `target`: what is shown of it in listings. Answer: written, unwritten.
+    case allocate(ResourceSet, started: Double?, isHeld: Bool, target: String)
     /// Write that the origin job, which has got its resources from an earlier agent, has started. Answer: written, unwritten.
     case start
     /// Write that the origin job has ended. Answer: written, unwritten.

@@ -180,7 +180,11 @@ struct JobMirror: Hashable, Sendable {
       if !done.contains(.allocate) {
         // One that was ended before it could start here does not start any more.
         guard !isAllocating, !done.contains(.except) else { return nil }
-        return (.allocate, .allocate(resources, started: isAnnounced ? nil : startTime, isHeld: holds.prolog))
+        return (
+          .allocate,
+          .allocate(
+            resources, started: isAnnounced ? nil : startTime, isHeld: holds.prolog, target: target)
+        )
       }
       if !done.contains(.start) { return isAllocating ? nil : (.start, .start) }
     }

@@ -188,6 +188,7 @@ final class PluginHost {
       if job.state == .sched, let given = answer?.arguments.output["R"], let found = try? ResourceSet(given) {
         job.resources = found
       }
+      if let notes = answer?.arguments.output["annotations"]?["user"]?.objectValue { manager?.note(job, memo: notes) }
     }
   }
 

@@ -111,7 +111,7 @@ import Testing
     var job = try Self.mirroring()
     #expect(
       job.handle(.remote([.started(at: 5, Self.resources)])) == [
-        .allocate(Self.resources, started: 5, isHeld: false), .store(Self.resources),
+        .allocate(Self.resources, started: 5, isHeld: false, target: "b"), .store(Self.resources),
       ])
     #expect(job.handle(.remote([.finished(at: 6, WaitStatus(exit: 3)), .over])) == [])
     // That the request was answered is not enough: its eventlog says when it has started.
@@ -296,7 +296,7 @@ import Testing
     var job = try Self.mirroring([Self.entry("delegate::start", ["timestamp": 5.0]), prolog])
     #expect(
       job.handle(.remote([.started(at: 5, Self.resources)])) == [
-        .allocate(Self.resources, started: nil, isHeld: true), .store(Self.resources),
+        .allocate(Self.resources, started: nil, isHeld: true, target: "b"), .store(Self.resources),
       ])
   }
 

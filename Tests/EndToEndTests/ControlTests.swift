@@ -148,6 +148,14 @@ import Testing
       #expect(shown.out == there.out && shown.out.hasPrefix("bee 2 "), "\(shown) \(there)")
       _ = try await a("cancel", id)
       _ = try await ending(b)
+      // Of a job that is over at once as well.
+      _ = try await a("run", "-S", "system.delegate=bee", "true")
+      let brief = try await eventually {
+        try await a("jobs", "-a", "-n", "-c1", "-o", "{user.delegate.target} {status_abbrev}")
+      } until: {
+        $0.out == "bee CD\n"
+      }
+      #expect(brief.out == "bee CD\n", "\(brief)")
     }
   }
 }

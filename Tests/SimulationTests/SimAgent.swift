@@ -163,7 +163,7 @@ final class SimAgent {
         job.isStored = true
         answer(index, .stored)
       }
-    case .allocate(_, let started, let isHeld):
+    case .allocate(_, let started, let isHeld, _):
       write(job, "allocate", isPlugin: true) { [origin] in origin.allocate(job, started, isHeld) }
     case .start: write(job, "start", isPlugin: true) { [origin] in origin.start(job) }
     case .finish(let status): write(job, "finish", isPlugin: true) { [origin] in origin.finish(job, status) }
