@@ -67,21 +67,24 @@ struct GuestJob: Sendable {
   }
 
   /// Writes the job's resources where everybody looks for them later, and where its logs are.
-  func store(_ resources: ResourceSet) async {
+  ///
+  /// - Parameter withLink: not when an earlier agent may have put the logs where they stay: ``reopen()`` knows.
+  func store(_ resources: ResourceSet, withLink: Bool) async {
     for attempt in 1...Self.resourceTries {
       do {
-        async let link: Void = writer.put(
-          "\(directory).guest",
-          treeObject: [
-            "ver": 1, "type": "symlink", "data": ["namespace": .string(namespace), "target": "."],
-          ])
+        async let isLinked: Void = withLink ? link() : ()
         try await writer.put("\(directory).R", resources.json.text)
-        return try await link
+        return try await isLinked
       } catch {
         // The job runs all the same; only `flux job info ID R` finds nothing.
         if attempt == Self.resourceTries { log.error("\(id): its resources could not be stored: \(error)") }
       }
     }
+  }
+
+  private func link() async throws {
+    let link: JSON = ["ver": 1, "type": "symlink", "data": ["namespace": .string(namespace), "target": "."]]
+    try await writer.put("\(directory).guest", treeObject: link)
   }
 
   /// - Returns: false when an earlier agent has made it.
@@ -98,8 +101,8 @@ struct GuestJob: Sendable {
     try await origin.rpc("kvs.namespace-remove", ["namespace": .string(namespace)])
   }
 
-  /// Makes sure that the namespace is there, with all that was written to it: after a restart of the origin it is not, and after an earlier
-  /// agent's last step its contents are in the job's directory.
+  /// Makes sure that the namespace is there: after a restart of the origin it is not, and begins anew; after an earlier agent's last step its
+  /// contents are in the job's directory, and are taken back from there.
   func reopen() async throws {
     await roots.forget(id)
     let found: JSON
@@ -110,13 +113,13 @@ struct GuestJob: Sendable {
       where error.errnum == Errnum.noEntry.rawValue || error.errnum == Errnum.notSupported.rawValue
     {
       try await createNamespace(emptyDirectory)
-      return
+      return try await link()
     }
     let reference = found["val"]?["type"]?.stringValue == "dirref" ? found["val"]?["data"]?.arrayValue?.first : nil
     try await createNamespace(reference?.stringValue ?? emptyDirectory)
   }
 
-  /// FLUX_KVS_READLINK and FLUX_KVS_TREEOBJ: the link itself, not what it points to.
+  /// FLUX_KVS_TREEOBJ: the tree object itself, also of a link.
   private static let treeObject: Int64 = 16
 
   // MARK: The logs

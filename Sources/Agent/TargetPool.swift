@@ -89,7 +89,11 @@ actor TargetPool {
     let failuresBefore = failureCounts[uri] ?? 0
     while ContinuousClock.now < end {
       switch slots[uri]?.state {
-      case .open: return try await target(uri)
+      case .open(let target, _):
+        let number = slots[uri]?.number
+        if await target.connection.isActive { return target }
+        if slots[uri]?.number == number { slots[uri] = nil }
+        continue
       case .opening: break
       case nil:
         if let failure = failures[uri], failureCounts[uri] ?? 0 > failuresBefore { throw failure }
@@ -192,12 +196,13 @@ actor TargetPool {
   /// Asks about jobs that nobody follows: what outlived the agent that has sent it may be there beside the copy that is on record, or its job may
   /// have been cancelled when no agent was there.
   private nonisolated func watchStrays(_ journal: TargetJournal, _ uri: FluxURI) async throws {
+    try await journal.waitUntilReady()
     while true {
       try await Task.sleep(for: Self.strayTime)
       let strays = await journal.strays(since: Self.strayTime)
       for stray in strays { sink.yield(.stray(stray, at: uri)) }
       // What a connection does not show that is dead already is not known.
-      guard strays.isEmpty, await !visits.contains(uri) else { continue }
+      guard strays.isEmpty, await journal.hasNoStrays, await !visits.contains(uri) else { continue }
       try await journal.ping()
       await visited(uri)
     }

@@ -68,8 +68,8 @@ struct Worker: Sendable {
     case .memo(let memo):
       await origin.notify("job-manager.memo", ["id": id.json, "volatile": false, "memo": .object(memo)])
       return nil
-    case .store(let resources):
-      await guest(id).store(resources)
+    case .store(let resources, let isInherited):
+      await guest(id).store(resources, withLink: !isInherited)
       return .stored
     case .start: return await write("job-manager.delegate.start", ["id": id.json])
     case .finish(let status):
@@ -211,6 +211,10 @@ struct Worker: Sendable {
   /// Cancels a job that a target has, and that should not be there: by the origin's record of its job another one is its copy, or it was
   /// cancelled when nobody could pass that on.
   func judge(_ stray: TargetJournal.Stray, at uri: FluxURI) async {
+    await gate.run { await judgement(of: stray, at: uri) }
+  }
+
+  private func judgement(of stray: TargetJournal.Stray, at uri: FluxURI) async {
     do {
       let target = try await pool.target(uri)
       let record = try await record(of: stray.mark.id)

@@ -249,21 +249,25 @@ final class DelegatePlugin {
     // What an earlier plugin has opened, the agent knows from the eventlog.
     if request["prolog"]?.boolValue == true { jobs[id.rawValue]?.insert(.prolog) }
     if request["epilog"]?.boolValue == true { jobs[id.rawValue]?.insert(.epilog) }
-    if let status = request["status"]?.intValue { end(id.rawValue, CInt(truncatingIfNeeded: status)) }
+    if let status = request["status"]?.intValue { _ = end(id.rawValue, CInt(truncatingIfNeeded: status)) }
     letGo(id.rawValue)
     flux_respond(flux, message, nil)
   }
 
-  private func end(_ id: UInt64, _ status: CInt) {
-    guard jobs[id]?.contains(.finished) == false, cjobtap_post_finish(plugin, id, status) == 0 else { return }
+  /// - Returns: whether the job has its end now.
+  private func end(_ id: UInt64, _ status: CInt) -> Bool {
+    if jobs[id]?.contains(.finished) == true { return true }
+    guard cjobtap_post_finish(plugin, id, status) == 0 else { return false }
     jobs[id]?.insert(.finished)
+    return true
   }
 
   private func letGo(_ id: UInt64) {
     guard let standing = jobs[id], !standing.isDisjoint(with: [.prolog, .epilog]) else { return }
     jobs[id]?.insert(.released)
     if standing.contains(.epilog) { _ = flux_jobtap_epilog_finish(plugin, id, DelegationRequest.epilogDescription, 0) }
-    guard standing.contains(.prolog) else { return }
+    // In RUN the end of the prolog would have job-exec start the job.
+    guard standing.contains(.prolog), !standing.isDisjoint(with: [.finished, .ended]) else { return }
     _ = cjobtap_post_release(plugin, id)
     _ = flux_jobtap_prolog_finish(plugin, id, DelegationRequest.prologDescription, 0)
   }
@@ -291,7 +295,7 @@ final class DelegatePlugin {
     PluginLog(flux).error(
       "delegate: \(kept.count) jobs that were ended may have copies at their targets, and no agent is there to look")
     for id in kept {
-      if jobs[id]?.contains(.prolog) == true { end(id, WaitStatus(signal: Int(SIGTERM)).rawValue) }
+      if jobs[id]?.contains(.prolog) == true { _ = end(id, WaitStatus(signal: Int(SIGTERM)).rawValue) }
       letGo(id)
     }
   }
@@ -357,7 +361,8 @@ final class DelegatePlugin {
   /// Sends a job from DEPEND to SCHED, or there once more when it is there without its resources: an earlier plugin had not got further.
   private func advance(_ id: UInt64) -> Bool {
     if flux_jobtap_dependency_remove(plugin, id, DelegationRequest.dependencyDescription) == 0 { return true }
-    return errno == ENOENT && cjobtap_post_restart(plugin, id) == 0
+    // EINVAL: it is beyond DEPEND. In SCHED the event takes it back to PRIORITY, in PRIORITY it changes nothing.
+    return (errno == EINVAL || errno == ENOENT) && cjobtap_post_restart(plugin, id) == 0
   }
 
   /// A job comes before the scheduler. Ours have their resources already.
@@ -401,7 +406,10 @@ final class DelegatePlugin {
       flux_respond_error(flux, message, EPROTO, "job-manager.delegate.finish: wants status")
       return
     }
-    end(id.rawValue, CInt(truncatingIfNeeded: status))
+    guard end(id.rawValue, CInt(truncatingIfNeeded: status)) else {
+      flux_respond_error(flux, message, EINVAL, "job \(id) takes no events")
+      return
+    }
     flux_respond(flux, message, nil)
   }
 

@@ -117,7 +117,8 @@ extension DelegatedJob {
     }
     var actions: [Action] = []
     if let step = mirror.next(from: target.name) { actions.append(step) }
-    if let resources = mirror.beginStoring() { actions.append(.store(resources)) }
+    if actions == [.prepare] { mayHaveLogs = true }
+    if let resources = mirror.beginStoring() { actions.append(.store(resources, isInherited: mirror.isInherited)) }
     guard isFollowing else { return actions }
     if let output = mirror.beginCopy() {
       let files = record.flatMap { OutputFiles($0.jobspec, id: id, nodes: mirror.nodeCount) }

@@ -76,6 +76,9 @@ extension DelegatedJob {
       }
     }
     if remote != nil { mirror.inherit() }
+    if request?.mode == .mirror, record.eventlog.contains(where: { $0.name == "delegate::submit" }) {
+      mayHaveLogs = true
+    }
     return remote
   }
 

@@ -105,8 +105,9 @@ extension DelegatedJob {
     if state == .searching, remote == nil {
       tries = 0
       hasSearched = true
-      if wasCancelled { return end() }
-      return hasSelected ? submit() : choose()
+      // The target on record may not be one of those that are configured now.
+      if hasSelected { return look() }
+      return wasCancelled ? end() : choose()
     }
     guard state == .looking else { return late("a search") }
     tries = 0

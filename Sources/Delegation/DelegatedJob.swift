@@ -203,8 +203,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case prepare
     /// Remove them: it never ran. No answer.
     case discard
-    /// Write the origin job's resources to the KVS. Answer: stored.
-    case store(ResourceSet)
+    /// Write the origin job's resources to the KVS. `isInherited`: its logs may be there already. Answer: stored.
+    case store(ResourceSet, isInherited: Bool)
     /// Give the origin job the remote job's resources, and let it go to RUN. `started`: when the remote job did, if that is not on record yet;
     /// `isHeld`: its prolog is open already; `target`: what is shown of it in listings. Answer: written, unwritten.
     case allocate(ResourceSet, started: Double?, isHeld: Bool, target: String)
@@ -253,6 +253,8 @@ public struct DelegatedJob: Hashable, Sendable {
   var request: DelegationRequest?
   var mirror = JobMirror()
   var control = RemoteControl()
+  /// Whether there may be logs of a job that has not begun to run, of this attempt or an earlier one.
+  var mayHaveLogs = false
   /// Whether the target tells what happens to the remote job.
   var isFollowing = false
   /// Whether it is shown that nobody knows how the remote job fares.
@@ -354,7 +356,7 @@ public struct DelegatedJob: Hashable, Sendable {
     state = .ended
     reason = nil
     if isHandedOver { return [.forget] }
-    return letGo() + (mirror.isOnlyPrepared ? [.discard] : []) + [.forget]
+    return letGo() + (mayHaveLogs && !mirror.hasBegun ? [.discard] : []) + [.forget]
   }
 
   /// Nothing holds the job in CLEANUP any more.

@@ -44,7 +44,7 @@ struct JobMirror: Hashable, Sendable {
   private var isStoring = false
   private var isStored = false
   /// Whether an earlier agent may have copied some of the output.
-  private var isInherited = false
+  private(set) var isInherited = false
   /// Whether it was ended here, by somebody whom nobody has to tell why.
   private var wasEndedHere = false
   /// What the remote job has said of itself, and is in the origin job's eventlog.
@@ -142,9 +142,7 @@ struct JobMirror: Hashable, Sendable {
   /// The resources that are to be written, and that nobody writes; they are being written from now on. What an earlier agent has written is written
   /// again: nobody knows whether it got so far.
   mutating func beginStoring() -> ResourceSet? {
-    guard !isStoring, let resources, startTime != nil, !done.contains(.except) || hasBegun, !isClosed else {
-      return nil
-    }
+    guard !isStoring, let resources, hasBegun, !isClosed else { return nil }
     isStoring = true
     return resources
   }
@@ -262,9 +260,6 @@ struct JobMirror: Hashable, Sendable {
 
   /// Whether the origin job has let its resources go.
   var isClosed: Bool { done.contains(.close) }
-
-  /// Whether there are logs, of a job that has not begun to run.
-  var isOnlyPrepared: Bool { (done.contains(.prepare) || underWay == .prepare) && !hasBegun }
 
   /// Whether the origin job has begun to run.
   var hasBegun: Bool { done.contains(.allocate) }

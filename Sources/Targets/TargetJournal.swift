@@ -31,6 +31,8 @@ public actor TargetJournal {
   private struct Unclaimed {
     var mark: Mark
     var since = ContinuousClock.now
+    /// How many times as long it may be there before it is asked about again.
+    var patience = 1
     var events: [EventlogEntry] = []
     var resources: JSON?
   }
@@ -135,14 +137,26 @@ public actor TargetJournal {
     unclaimed.first { $0.value.mark.names(sameJobAs: mark) }?.key
   }
 
-  /// The jobs that have not ended, and that nobody has followed for so long.
+  /// The most strays that are asked about at once.
+  private static let maximumStrays = 256
+
+  /// The jobs that have not ended, and that nobody has followed for so long; at most 256 at once, and each after twice the time again.
   public func strays(since age: Duration) -> [Stray] {
-    let limit = ContinuousClock.now - age
-    return unclaimed.filter { job in job.value.since < limit && !job.value.events.contains { $0.name == "clean" } }.map
-    {
-      Stray(id: $0.key, mark: $0.value.mark, isHeld: Self.isHeld($0.value.events))
+    let now = ContinuousClock.now
+    var found: [Stray] = []
+    for (id, job) in unclaimed where found.count < Self.maximumStrays {
+      guard now - job.since > age * job.patience, !job.events.contains(where: { $0.name == "clean" }) else { continue }
+      found.append(Stray(id: id, mark: job.mark, isHeld: Self.isHeld(job.events)))
     }
+    for stray in found {
+      unclaimed[stray.id]?.since = now
+      unclaimed[stray.id]?.patience = min((unclaimed[stray.id]?.patience ?? 1) * 2, 64)
+    }
+    return found
   }
+
+  /// Whether nobody has to be asked about any job, now or later.
+  public var hasNoStrays: Bool { unclaimed.allSatisfy { job in job.value.events.contains { $0.name == "clean" } } }
 
   /// Makes sure that the target is there.
   public func ping() async throws {

@@ -57,9 +57,9 @@ import Testing
   static func running() throws -> DelegatedJob {
     var job = try mirroring()
     _ = job.handle(.remote([.urgency(0), .urgency(16), .started(at: 5, resources)]))
-    _ = job.handle(.stored)
     _ = job.handle(.written)
-    #expect(job.handle(.origin(start)) == [.copy(target.uri, remote, .new)])
+    #expect(job.handle(.origin(start)) == [.store(resources, isInherited: false), .copy(target.uri, remote, .new)])
+    _ = job.handle(.stored)
     return job
   }
 
@@ -111,14 +111,15 @@ import Testing
     var job = try Self.mirroring()
     #expect(
       job.handle(.remote([.started(at: 5, Self.resources)])) == [
-        .allocate(Self.resources, started: 5, isHeld: false, target: "b"), .store(Self.resources),
+        .allocate(Self.resources, started: 5, isHeld: false, target: "b")
       ])
     #expect(job.handle(.remote([.finished(at: 6, WaitStatus(exit: 3)), .over])) == [])
     // That the request was answered is not enough: its eventlog says when it has started.
     #expect(job.handle(.written) == [])
     #expect(
       job.handle(.origin(Self.start)) == [
-        .finish(WaitStatus(exit: 3)), .copy(Self.target.uri, Self.remote, .long),
+        .finish(WaitStatus(exit: 3)), .store(Self.resources, isInherited: false),
+        .copy(Self.target.uri, Self.remote, .long),
       ])
     #expect(job.handle(.written) == [])
     #expect(job.handle(.copied) == [], "its resources are not on record yet")
@@ -283,7 +284,7 @@ import Testing
     var job = try Self.mirroring(done)
     #expect(
       job.handle(.remote([.urgency(0), .urgency(16), .started(at: 5, Self.resources)])) == [
-        .store(Self.resources), .copy(Self.target.uri, Self.remote, .rest),
+        .store(Self.resources, isInherited: true), .copy(Self.target.uri, Self.remote, .rest),
       ])
     _ = job.handle(.copied)
     #expect(
@@ -296,7 +297,7 @@ import Testing
     var job = try Self.mirroring([Self.entry("delegate::start", ["timestamp": 5.0]), prolog])
     #expect(
       job.handle(.remote([.started(at: 5, Self.resources)])) == [
-        .allocate(Self.resources, started: nil, isHeld: true, target: "b"), .store(Self.resources),
+        .allocate(Self.resources, started: nil, isHeld: true, target: "b")
       ])
   }
 
@@ -307,12 +308,13 @@ import Testing
     _ = job.handle(.discovered(isNew: false))
     _ = job.handle(.read(try Self.record(Self.submitted + [Self.selected, Self.accepted, prolog, Self.alloc])))
     #expect(job.handle(.following) == [])
-    #expect(job.handle(.remote([.started(at: 5, Self.resources)])) == [.start, .store(Self.resources)])
+    #expect(
+      job.handle(.remote([.started(at: 5, Self.resources)])) == [.start, .store(Self.resources, isInherited: true)])
     var holds = DelegatedJob.Holds()
     holds.prolog = true
     _ = job.handle(.written)
-    _ = job.handle(.stored)
     _ = job.handle(.origin(Self.start))
+    _ = job.handle(.stored)
     _ = job.handle(.remote([.finished(at: 6, WaitStatus(exit: 0)), .over]))
     _ = job.handle(.copied)
     #expect(job.handle(.written) == [.close(holds)])

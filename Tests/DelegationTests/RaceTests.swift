@@ -37,7 +37,7 @@ import Testing
     _ = job.handle(.following)
     #expect(
       job.handle(.remote([.urgency(0), .urgency(16), .started(at: 5, MirrorTests.resources)])) == [
-        .store(MirrorTests.resources), .copy(Self.second.uri, JobID(rawValue: 100), .rest),
+        .store(MirrorTests.resources, isInherited: true), .copy(Self.second.uri, JobID(rawValue: 100), .rest),
       ])
   }
 
@@ -71,5 +71,38 @@ import Testing
     _ = job.handle(.following)
     #expect(
       job.handle(.remote([.urgency(0)])) == [.control(MirrorTests.target.uri, MirrorTests.remote, .urgency(16))])
+  }
+
+  // MARK: The origin was restarted
+
+  /// A choice is on record, and its target is not configured any more: the copy there is found all the same.
+  @Test func aTargetThatIsNotConfiguredAnyMore() throws {
+    var job = DelegatedJob(id: JobID(rawValue: 7), origin: "a", originStart: 1000)
+    _ = job.handle(.discovered(isNew: false))
+    let actions = job.handle(.read(try MirrorTests.record(MirrorTests.submitted + [MirrorTests.selected])))
+    guard case .search = actions.first else {
+      Issue.record("\(actions)")
+      return
+    }
+    guard case .look(MirrorTests.target.uri, _) = job.handle(.found(nil)).first else {
+      Issue.record("\(job.state)")
+      return
+    }
+    guard case .post("delegate::submit", _) = job.handle(.found(MirrorTests.remote)).first else {
+      Issue.record("\(job.state)")
+      return
+    }
+  }
+
+  /// The logs that an attempt has left are removed, though another one never came so far.
+  @Test func theLogsOfAFailedAttemptAreRemoved() throws {
+    var (job, _) = try takenOver(
+      MirrorTests.submitted + [MirrorTests.selected, MirrorTests.accepted], delegate: Self.random)
+    _ = job.handle(.following)
+    _ = job.handle(.written)
+    _ = job.handle(.remote([.exception(type: "alloc", note: "too big"), .over]))
+    _ = job.handle(.written)
+    _ = job.handle(.unchoosable("no target is left"))
+    #expect(job.handle(.written) == [.discard, .forget])
   }
 }
