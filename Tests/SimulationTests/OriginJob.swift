@@ -56,6 +56,8 @@ final class OriginJob {
   var lostItsUrgency = false
   /// Whether the origin has lost a choice.
   var lostItsChoice = false
+  /// Whether something went wrong with it that others are to blame for.
+  var isExcused = false
   /// Whether a target has lost a copy of it.
   var lostItsCopy = false
   var isBeingPosted = false

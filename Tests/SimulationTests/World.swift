@@ -194,7 +194,11 @@ final class World {
     say("VIOLATION: \(words())")
   }
 
-  func excuse() { counts.excused += 1 }
+  private func excuse(_ job: OriginJob) {
+    guard !job.isExcused else { return }
+    job.isExcused = true
+    counts.excused += 1
+  }
 
   // MARK: Faults
 
@@ -245,7 +249,7 @@ final class World {
   /// Twice is excused when what would have prevented it was lost by others: the origin its record, and a target the copy; or a message has
   /// arrived after that.
   private func doubled(_ job: OriginJob, _ words: @autoclosure () -> String) {
-    if job.lostItsRecord || job.lostItsChoice, job.lostItsCopy || hadLateMessages { return excuse() }
+    if job.lostItsRecord || job.lostItsChoice, job.lostItsCopy || hadLateMessages { return excuse(job) }
     fail(words())
   }
 
@@ -263,7 +267,7 @@ final class World {
         // A hand-off is its owner's at the target.
         if job.isActive || (job.hasSucceeded && job.recorded == copy.id) { continue }
         if job.lostItsChoice || job.lostItsRecord, job.lostItsCopy || hadLateMessages {
-          excuse()
+          excuse(job)
         } else {
           fail("job \(job.index) has ended at its origin, and runs at target \(copy.mark.attempt)")
         }
@@ -276,7 +280,7 @@ final class World {
     guard let machine = origin.attached?.machines[job.index] else {
       return fail("job \(job.index) is in \(job.state) at its origin, and no agent has it")
     }
-    if machine.reason == nil, job.lostItsUrgency { return excuse() }
+    if machine.reason == nil, job.lostItsUrgency { return excuse(job) }
     guard machine.reason != nil else {
       return fail(
         "job \(job.index) is in \(job.state) at its origin, its machine \(machine.state), and nobody says why")
