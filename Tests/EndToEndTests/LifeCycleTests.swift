@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
+import Foundation
 import Glibc
 import Testing
 
@@ -146,6 +147,28 @@ import Testing
       try await load(a)
       let ran = try await a("run", "-n1", "echo", "home")
       #expect(ran.code == 0 && ran.out == "home\n", "\(ran)")
+    }
+  }
+
+  /// The origin is shut down and started again with its state directory while the target holds the job: it goes on, and runs once.
+  @Test(.enabled(if: Flux.isThere)) func theOriginIsRestarted() async throws {
+    try await withInstance(.flux, name: "b") { b in
+      let directory = FileManager.default.temporaryDirectory.appending(path: "fd-state-\(UUID().uuidString)")
+      try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+      defer { try? FileManager.default.removeItem(at: directory) }
+      func origin(_ script: String) async throws -> Output {
+        let target = #"{"delegate":[{"uri":"\#(b.uri)","label":"bee"}]}"#
+        let start = "echo '\(target)' | flux config load && flux jobtap load \(Build.plugin) && "
+        return try await run(["flux", "start", "-Sstatedir=\(directory.path)", "sh", "-c", start + script])
+      }
+      let submit = "flux submit --urgency=hold -S system.delegate=random sh -c 'echo out; exit 3'"
+      let first = try await origin("id=$(\(submit)) && flux job wait-event -q -t 20 $id delegate::submit && echo $id")
+      let id = first.out.trimmed
+      try #require(first.code == 0 && !id.isEmpty, "\(first)")
+      let second = try await origin("flux job urgency \(id) 16 && flux job attach \(id)")
+      #expect(second.code == 3 && second.out.contains("out\n"), "\(second)")
+      let there = try await b("jobs", "-a", "-n", "-o", "{status_abbrev} {returncode}")
+      #expect(there.lines == ["F 3"], "\(there)")
     }
   }
 }
