@@ -70,7 +70,7 @@ public struct Agent: Sendable {
       let worker = Worker(
         origin: origin, settings: settings, pool: pool, log: log, writer: writer, emptyDirectory: emptyDirectory,
         sink: sink)
-      try await Self.becomeTheOnlyOne(origin, log)
+      try await Self.becomeTheOnlyOne(origin)
       // Before the plugin names a job: no signal is missed.
       let kills = try await origin.events(prefix: "shell-")
       try await withThrowingTaskGroup(of: Void.self) { group in
@@ -127,7 +127,7 @@ public struct Agent: Sendable {
 
   /// Waits until no other agent is there: the broker takes a service's name away when its client's connection has ended, after all that it has
   /// sent. What an agent writes cannot arrive when its successor has begun.
-  private static func becomeTheOnlyOne(_ origin: FluxConnection, _ log: OriginLog) async throws {
+  private static func becomeTheOnlyOne(_ origin: FluxConnection) async throws {
     let end = ContinuousClock.now + succession.limit
     while true {
       do {

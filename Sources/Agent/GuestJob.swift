@@ -130,8 +130,7 @@ struct GuestJob: Sendable {
   /// Appends to logs of the job, all in one transaction.
   func append(_ logs: [(key: String, text: String)]) async throws {
     let operations = logs.filter { !$0.text.isEmpty }.map { key, text -> JSON in
-      let dirent: JSON = ["ver": 1, "type": "val", "data": .string(Base64.encode(text.utf8))]
-      return ["key": .string(key), "flags": 32, "dirent": dirent]
+      ["key": .string(key), "flags": 32, "dirent": KVSWriter.treeObject(text)]
     }
     guard !operations.isEmpty else { return }
     let request: JSON = ["namespace": .string(namespace), "flags": 0, "ops": .array(operations)]

@@ -39,7 +39,12 @@ actor KVSWriter {
   ///
   /// - Throws: ``FluxWire/RPCError`` or ``FluxConnection/ConnectionError``: then it may be there or not.
   func put(_ key: String, _ value: String) async throws {
-    try await put(key, treeObject: ["ver": 1, "type": "val", "data": .string(Base64.encode(value.utf8))])
+    try await put(key, treeObject: Self.treeObject(value))
+  }
+
+  /// A value as a tree object (RFC 11).
+  static func treeObject(_ value: String) -> JSON {
+    ["ver": 1, "type": "val", "data": .string(Base64.encode(value.utf8))]
   }
 
   /// The same for any tree object (RFC 11).

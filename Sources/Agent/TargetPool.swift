@@ -39,9 +39,8 @@ actor TargetPool {
   private let sink: AsyncStream<Agent.Input>.Continuation
   private var slots: [FluxURI: Slot] = [:]
   private var lastNumber: UInt64 = 0
-  /// Why connections could not be made, or have ended, and how many that were; of targets that the configuration names, or that jobs did.
-  private var failures: [FluxURI: TargetFailure] = [:]
-  private var failureCounts: [FluxURI: Int] = [:]
+  /// Why the last connection to a target could not be made, or has ended, and which opening that was.
+  private var failures: [FluxURI: (number: UInt64, failure: TargetFailure)] = [:]
   /// The targets of which it is known what earlier agents have left there.
   private(set) var visits: Set<FluxURI> = []
   private var isStopped = false
@@ -86,7 +85,7 @@ actor TargetPool {
   /// - Throws: ``Delegation/TargetFailure``, with the reason when it cannot be connected.
   func target(_ uri: FluxURI, within limit: Duration) async throws -> FluxTarget {
     let end = ContinuousClock.now + limit
-    let failuresBefore = failureCounts[uri] ?? 0
+    let failureBefore = failures[uri]?.number
     while ContinuousClock.now < end {
       switch slots[uri]?.state {
       case .open(let target, _):
@@ -96,7 +95,7 @@ actor TargetPool {
         continue
       case .opening: break
       case nil:
-        if let failure = failures[uri], failureCounts[uri] ?? 0 > failuresBefore { throw failure }
+        if let (number, failure) = failures[uri], number != failureBefore { throw failure }
         guard slots.count < Self.maximumTargets, !isStopped else { return try await target(uri) }
         open(uri)
       }
@@ -123,8 +122,12 @@ actor TargetPool {
   /// Connects to a target that is not connected, for whoever may want it.
   func open(_ uri: FluxURI) {
     guard slots[uri] == nil, slots.count < Self.maximumTargets, !isStopped else { return }
+    begin(uri, [])
+  }
+
+  private func begin(_ uri: FluxURI, _ waiting: [CheckedContinuation<FluxTarget, any Error>]) {
     lastNumber += 1
-    slots[uri] = Slot(number: lastNumber, state: .opening([]))
+    slots[uri] = Slot(number: lastNumber, state: .opening(waiting))
     want.yield((uri, lastNumber))
   }
 
@@ -132,10 +135,7 @@ actor TargetPool {
     switch slots[uri]?.state {
     case .open(let target, _): continuation.resume(returning: target)
     case .opening(let waiting): slots[uri]?.state = .opening(waiting + [continuation])
-    case nil:
-      lastNumber += 1
-      slots[uri] = Slot(number: lastNumber, state: .opening([continuation]))
-      want.yield((uri, lastNumber))
+    case nil: begin(uri, [continuation])
     }
   }
 
@@ -199,10 +199,9 @@ actor TargetPool {
     try await journal.waitUntilReady()
     while true {
       try await Task.sleep(for: Self.strayTime)
-      let strays = await journal.strays(since: Self.strayTime)
-      for stray in strays { sink.yield(.stray(stray, at: uri)) }
+      for stray in await journal.strays(since: Self.strayTime) { sink.yield(.stray(stray, at: uri)) }
       // What a connection does not show that is dead already is not known.
-      guard strays.isEmpty, await journal.hasNoStrays, await !visits.contains(uri) else { continue }
+      guard await journal.hasNoStrays, await !visits.contains(uri) else { continue }
       try await journal.ping()
       await visited(uri)
     }
@@ -219,12 +218,8 @@ actor TargetPool {
   private func closed(_ uri: FluxURI, _ number: UInt64, _ error: any Error) {
     guard let slot = slots[uri], slot.number == number else { return }
     slots[uri] = nil
-    if failures.count >= Self.maximumTargets, failures[uri] == nil {
-      failures = [:]
-      failureCounts = [:]
-    }
-    failures[uri] = FluxTarget.failure(error, uri.description)
-    failureCounts[uri, default: 0] += 1
+    if failures.count >= Self.maximumTargets, failures[uri] == nil { failures = [:] }
+    failures[uri] = (number, FluxTarget.failure(error, uri.description))
     if case .opening(let waiting) = slot.state { for continuation in waiting { continuation.resume(throwing: error) } }
   }
 

@@ -17,6 +17,11 @@ bool cjobtap_has_delegate(flux_plugin_arg_t *args) { return has_system_attribute
 
 bool cjobtap_has_dependencies(flux_plugin_arg_t *args) { return has_system_attribute(args, "dependencies"); }
 
+int cjobtap_state(flux_plugin_arg_t *args) {
+  int state = 0;
+  return flux_plugin_arg_unpack(args, CJOBTAP_ARG_IN, "{s:i}", "state", &state) == 0 ? state : -1;
+}
+
 int cjobtap_post_started(flux_plugin_t *p, flux_jobid_t id, double timestamp) {
   return flux_jobtap_event_post_pack(p, id, "delegate::start", "{s:f}", "timestamp", timestamp);
 }

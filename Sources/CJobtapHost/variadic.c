@@ -21,8 +21,16 @@ int flux_log(flux_t *h, int level, const char *fmt, ...) {
   return 0;
 }
 
-/* The one format that the plugin uses; every other is refused. */
+/* The two formats that the plugin uses; every other is refused. */
 int flux_plugin_arg_unpack(flux_plugin_arg_t *args, int flags, const char *fmt, ...) {
+  if (flags == CJOBTAP_ARG_IN && strcmp(fmt, "{s:i}") == 0) {
+    va_list arguments;
+    va_start(arguments, fmt);
+    const char *key = va_arg(arguments, const char *);
+    int *value = va_arg(arguments, int *);
+    va_end(arguments);
+    return cjobtaphost_int(args, key, value);
+  }
   if (flags != CJOBTAP_ARG_IN || strcmp(fmt, "{s:{s:{s:{s?o}}}}") != 0) {
     errno = EINVAL;
     return -1;

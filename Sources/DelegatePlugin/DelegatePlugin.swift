@@ -140,16 +140,14 @@ final class DelegatePlugin {
   /// Any job is new, or the plugin is.
   private func new(_ args: OpaquePointer?) -> CInt {
     let isDelegated = cjobtap_has_delegate(args)
-    guard isDelegated || cjobtap_has_dependencies(args) else { return 0 }
+    // One that is beyond its dependencies when the plugin is loaded may be one that it has mirrored.
+    let isBeyond = cjobtap_state(args) > CInt(JobState.depend.rawValue)
+    guard isDelegated || (isBeyond && cjobtap_has_dependencies(args)) else { return 0 }
     guard let input = PluginArguments.input(args), let id = JobID(input["id"]) else { return -1 }
     // Dependencies were added before this callback, and their events were not passed on.
     let dependencies = input["jobspec"]?.value(at: "attributes.system.dependencies")?.arrayValue ?? []
-    if !isDelegated {
-      // A job that is beyond its dependencies when the plugin is loaded may be one that it has mirrored.
-      let isBeyond = input["state"]?.intValue ?? 0 > Int64(JobState.depend.rawValue)
-      guard isBeyond, dependencies.contains(where: { $0["scheme"]?.stringValue == DelegationRequest.scheme }) else {
-        return 0
-      }
+    guard isDelegated || dependencies.contains(where: { $0["scheme"]?.stringValue == DelegationRequest.scheme }) else {
+      return 0
     }
     return hold(id, input, args, isWhole: dependencies.isEmpty)
   }

@@ -116,8 +116,10 @@ extension DelegatedJob {
       return [.unfollow(target.uri, remote)] + fail("\(target.name): \(words)")
     }
     var actions: [Action] = []
-    if let step = mirror.next(from: target.name) { actions.append(step) }
-    if actions == [.prepare] { mayHaveLogs = true }
+    if let step = mirror.next(from: target.name) {
+      if step == .prepare { mayHaveLogs = true }
+      actions.append(step)
+    }
     if let resources = mirror.beginStoring() { actions.append(.store(resources, isInherited: mirror.isInherited)) }
     guard isFollowing else { return actions }
     if let output = mirror.beginCopy() {

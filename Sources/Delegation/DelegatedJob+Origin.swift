@@ -145,8 +145,7 @@ extension DelegatedJob {
     switch state {
     case .pausing(.follow), .pausing(.mirror), .cancelling, .pausing(.cancel):
       // The target was lost, or the owner has cancelled, while a step was being written.
-      mirror.stepDone()
-      if mirror.isClosed { isKept = false }
+      stepDone()
       return []
     default: tries = 0
     }
@@ -163,11 +162,16 @@ extension DelegatedJob {
       return wasCancelled ? end() : choose()
     case .concluding: return end()
     case .mirroring:
-      mirror.stepDone()
-      if mirror.isClosed { isKept = false }
+      stepDone()
       return advance()
     default: return late("a written event")
     }
+  }
+
+  private mutating func stepDone() {
+    mirror.stepDone()
+    // Its last step has let it go.
+    if mirror.isClosed { isKept = false }
   }
 
   /// The remote job's id is on record: from now on it may run.
@@ -211,10 +215,8 @@ extension DelegatedJob {
     isKept = false
     switch state {
     // What is under way has to come back first: a copy may have to be cancelled.
-    case .submitting, .looking, .searching, .pausing(.search), .recording, .releasing, .cancelling, .pausing(.look),
-      .pausing(.record),
-      .pausing(.release),
-      .pausing(.cancel):
+    case .submitting, .looking, .searching, .recording, .releasing, .cancelling,
+      .pausing(.look), .pausing(.search), .pausing(.record), .pausing(.release), .pausing(.cancel):
       return []
     // The record can be read of a job that has ended as well, and tells whether a copy may be there.
     case .reading where !isNew, .pausing(.read) where !isNew: return []

@@ -237,7 +237,7 @@ struct JobMirror: Hashable, Sendable {
     if wasEndedHere { return false }
     return switch exceptionType {
     case nil, "timeout": false
-    case "exec" where startTime != nil: finalStatus.map { isOwn(execution: $0) == false }
+    case "exec" where startTime != nil: finalStatus.map { !isOwn(execution: $0) }
     default: true
     }
   }

@@ -353,6 +353,18 @@ public func cjobtaphost_member(
   return arguments
 }
 
+/// The whole number of a callback's arguments under a key.
+@c(cjobtaphost_int) @implementation
+public func cjobtaphost_int(
+  _ arguments: UnsafeMutableRawPointer?, _ key: UnsafePointer<CChar>?, _ value: UnsafeMutablePointer<CInt>?
+) -> CInt {
+  guard let found = HostArguments.from(arguments.map { OpaquePointer($0) }), let key,
+    let number = found.input[String(cString: key)]?.intValue
+  else { return invalid() }
+  value?.pointee = CInt(truncatingIfNeeded: number)
+  return 0
+}
+
 /// Adds a finished line to the instance's log.
 @c(cjobtaphost_log) @implementation
 public func cjobtaphost_log(_ handle: UnsafeMutableRawPointer?, _ level: CInt, _ text: UnsafePointer<CChar>?) {

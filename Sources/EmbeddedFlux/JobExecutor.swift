@@ -3,7 +3,6 @@
 import FluxJob
 import FluxWire
 import Glibc
-import NIOCore
 
 /// Runs jobs: N nodes × n tasks as processes of this machine, with Flux's execution log (RFC 50) and output log (RFC 24).
 final class JobExecutor {

@@ -55,8 +55,6 @@ actor MarkFinder {
     self.userID = userID
   }
 
-  func find(_ mark: Mark) async throws -> JobID? { try await copy(of: mark)?.id }
-
   func copy(of mark: Mark) async throws -> FluxTarget.Copy? {
     if isSearching { return try await withCheckedThrowingContinuation { waiting.append((mark, $0)) } }
     isSearching = true

@@ -35,6 +35,8 @@ public actor TargetJournal {
     var patience = 1
     var events: [EventlogEntry] = []
     var resources: JSON?
+
+    var isOver: Bool { events.contains { $0.name == "clean" } }
   }
 
   /// A job that this origin has sent, that has not ended, and that nobody follows.
@@ -145,7 +147,7 @@ public actor TargetJournal {
     let now = ContinuousClock.now
     var found: [Stray] = []
     for (id, job) in unclaimed where found.count < Self.maximumStrays {
-      guard now - job.since > age * job.patience, !job.events.contains(where: { $0.name == "clean" }) else { continue }
+      guard now - job.since > age * job.patience, !job.isOver else { continue }
       found.append(Stray(id: id, mark: job.mark, isHeld: Self.isHeld(job.events)))
     }
     for stray in found {
@@ -156,7 +158,7 @@ public actor TargetJournal {
   }
 
   /// Whether nobody has to be asked about any job, now or later.
-  public var hasNoStrays: Bool { unclaimed.allSatisfy { job in job.value.events.contains { $0.name == "clean" } } }
+  public var hasNoStrays: Bool { unclaimed.allSatisfy(\.value.isOver) }
 
   /// Makes sure that the target is there.
   public func ping() async throws {

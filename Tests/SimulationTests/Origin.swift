@@ -21,19 +21,8 @@ final class Origin {
   var managerIsUp = true
   var pluginIsLoaded = true
   var followed: Set<Int> = []
-  /// What the plugin knows of its jobs (DelegatePlugin, Standing).
+  /// What the plugin knows of its jobs.
   var standing: [Int: Standing] = [:]
-
-  struct Standing: OptionSet {
-    let rawValue: Int
-    static let prolog = Standing(rawValue: 1)
-    static let epilog = Standing(rawValue: 2)
-    static let granted = Standing(rawValue: 4)
-    static let finished = Standing(rawValue: 8)
-    static let ended = Standing(rawValue: 16)
-    static let released = Standing(rawValue: 32)
-    var isKept: Bool { contains(.epilog) || isSuperset(of: [.prolog, .ended]) }
-  }
   /// How often the job manager was unloaded.
   var managers = 0
   /// How often the plugin was loaded.

@@ -19,8 +19,6 @@ final class OriginJob {
   private(set) var hasStarted = false
   /// Which of a prolog and an epilog hold it.
   private(set) var perilogs: Set<Substring> = []
-  /// Whether its logs were put where they stay.
-  private(set) var isReleased = false
   /// The remote job on record, and that on record before it.
   private(set) var recorded: JobID?
   private(set) var selected: FluxURI?
@@ -99,7 +97,6 @@ final class OriginJob {
     hasResources = false
     hasStarted = false
     perilogs = []
-    isReleased = false
     recorded = nil
     selected = nil
     attempt = 0
@@ -155,7 +152,6 @@ final class OriginJob {
     case "prolog-finish", "epilog-finish":
       if perilogs.remove(entry.name.prefix(6)) == nil { return "\(entry.name) without a start" }
       if state == .run { return "the job runs at home" }
-    case "release": isReleased = true
     case "free": hasResources = false
     case "clean":
       guard state == .cleanup, !hasResources, perilogs.isEmpty else { return "clean in \(state)" }

@@ -42,11 +42,12 @@ int flux_plugin_aux_set(flux_plugin_t *p, const char *key, void *val, flux_free_
 int flux_plugin_arg_get(flux_plugin_arg_t *args, int flags, char **json_str);
 int flux_plugin_arg_set(flux_plugin_arg_t *args, int flags, const char *json_str);
 
-/* Variadic in Flux, so Swift calls the wrappers: whether a callback's jobspec has the attribute system.delegate, or system.dependencies. They
- * copy nothing, for they are asked about every job. */
+/* Variadic in Flux, so Swift calls the wrappers: whether a callback's jobspec has the attribute system.delegate, or system.dependencies; and
+ * the job's state, -1 without one. They copy nothing, for they are asked about every job. */
 int flux_plugin_arg_unpack(flux_plugin_arg_t *args, int flags, const char *fmt, ...);
 bool cjobtap_has_delegate(flux_plugin_arg_t *args);
 bool cjobtap_has_dependencies(flux_plugin_arg_t *args);
+int cjobtap_state(flux_plugin_arg_t *args);
 
 /* The job manager. */
 flux_t *flux_jobtap_get_flux(flux_plugin_t *p);
