@@ -38,6 +38,10 @@ public struct Agent: Sendable {
     case job(JobID, DelegatedJob.Event)
     /// A target has had this job for a while, and nobody has followed it.
     case stray(TargetJournal.Stray, at: FluxURI)
+    /// A target is connected.
+    case reachable(FluxURI)
+    /// Somebody wants to know how all jobs stand.
+    case list(AsyncStream<[DelegatedJob.Summary]>.Continuation)
   }
 
   private let configuration: Configuration
@@ -61,24 +65,33 @@ public struct Agent: Sendable {
       let start = try? await origin.rpc("attr.get", ["name": "broker.starttime"])["value"]?.stringValue
       let started = start.flatMap { Double($0) } ?? 0
       let (inputs, sink) = AsyncStream<Input>.makeStream()
+      let governor = TargetGovernor(sink: sink)
       let pool = TargetPool(
         configuration: configuration.connection, origin: name, probeTimeout: configuration.probeTimeout, log: log,
-        sink: sink)
-      let settings = Settings()
+        governor: governor, sink: sink)
+      let settings = Settings(governor)
       let writer = KVSWriter(origin)
+      let drains = DrainRecord(origin, writer, governor)
       let emptyDirectory = try await Self.emptyDirectory(of: origin)
       let worker = Worker(
-        origin: origin, settings: settings, pool: pool, log: log, writer: writer, emptyDirectory: emptyDirectory,
-        sink: sink)
-      try await Self.becomeTheOnlyOne(origin)
+        origin: origin, settings: settings, pool: pool, governor: governor, log: log, writer: writer,
+        emptyDirectory: emptyDirectory, sink: sink)
+      let requests = try await Self.becomeTheOnlyOne(origin)
+      try await drains.load()
+      let service = AgentService(
+        origin: origin, settings: settings, pool: pool, governor: governor, drains: drains, log: log, sink: sink)
       // Before the plugin names a job: no signal is missed.
       let kills = try await origin.events(prefix: "shell-")
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { await log.run() }
         group.addTask { await pool.run() }
         group.addTask { await writer.run() }
+        group.addTask { await governor.run() }
+        group.addTask { await service.run(requests) }
         group.addTask {
-          await Self.drive(inputs, worker, name: name, started: started, limits: configuration.limits, log: log)
+          let machines = Machines(
+            name: name, started: started, limits: configuration.limits, log: log, governor: governor)
+          await Self.drive(inputs, worker, machines)
         }
         group.addTask {
           await Self.pass(kills, sink)
@@ -120,36 +133,30 @@ public struct Agent: Sendable {
 
   // MARK: One agent at a time
 
-  /// The service whose name only one agent of an instance can have.
-  private static let name = "delegate-agent"
   /// How long an agent waits for the one before to be gone, and how often it looks.
   private static let succession = (limit: Duration.seconds(60), pause: Duration.milliseconds(20))
 
   /// Waits until no other agent is there: the broker takes a service's name away when its client's connection has ended, after all that it has
   /// sent. What an agent writes cannot arrive when its successor has begun.
-  private static func becomeTheOnlyOne(_ origin: FluxConnection) async throws {
+  private static func becomeTheOnlyOne(_ origin: FluxConnection) async throws -> AsyncStream<Message> {
     let end = ContinuousClock.now + succession.limit
     while true {
       do {
-        _ = try await origin.serve(name)
-        return
+        return try await origin.serve(AgentService.name)
       } catch let error as RPCError where error.errnum == Errnum.exists.rawValue && ContinuousClock.now < end {
         try await Task.sleep(for: succession.pause)
       }
     }
   }
 
-  /// When a target is connected again that could not be visited: after a minute at first, then twice as long each time.
-  private static let visitPause = (first: Duration.seconds(60), longest: Duration.seconds(600))
+  /// How often it is looked whether a target has to be visited; how often that is tried, its back-off says.
+  private static let visitPeriod = Duration.seconds(5)
 
   /// Connects to every target that is configured, for as long as it takes to see what earlier agents have left there.
   private static func visit(_ settings: Settings, _ pool: TargetPool) async throws {
-    var pause = visitPause.first
     while true {
-      let visits = await pool.visits
-      for target in await settings.targets.targets where !visits.contains(target.uri) { await pool.open(target.uri) }
-      try await Task.sleep(for: pause)
-      pause = min(pause * 2, visitPause.longest)
+      await pool.visit(settings.targets.targets.map(\.uri))
+      try await Task.sleep(for: visitPeriod)
     }
   }
 
@@ -196,42 +203,15 @@ public struct Agent: Sendable {
 
   // MARK: The machines
 
-  /// Whether a job cannot be the copy that its machine will release or follow: there is no machine, or it has another one. While a machine does
-  /// not know its copy yet, nothing is a stray.
-  private static func isStray(_ found: TargetJournal.Stray, _ job: DelegatedJob?) -> Bool {
-    guard let job else { return true }
-    guard let remote = job.remote else { return false }
-    return remote != found.id
-  }
-
   /// Feeds inputs to the machines, one at a time, and has their actions carried out side by side.
-  private static func drive(
-    _ inputs: AsyncStream<Input>, _ worker: Worker, name: String, started: Double, limits: DelegatedJob.Limits,
-    log: OriginLog
-  ) async {
-    var jobs: [JobID: DelegatedJob] = [:]
+  private static func drive(_ inputs: AsyncStream<Input>, _ worker: Worker, _ machines: Machines) async {
+    var machines = machines
     await withDiscardingTaskGroup { group in
       for await input in inputs {
-        guard case .job(let id, let event) = input else {
-          if case .stray(let found, let uri) = input, isStray(found, jobs[found.mark.id]) {
-            group.addTask { await worker.judge(found, at: uri) }
-          }
-          continue
-        }
-        // Nothing of a job without a machine is at a target: it runs at home, or is over. When it is ended the plugin need not keep it.
-        if jobs[id] == nil, case .origin(let entry) = event, entry.name == "exception" {
-          group.addTask { await worker.perform(.release(DelegatedJob.Holds(), nil), for: id) }
-        }
-        if case .discovered = event, jobs[id] == nil {
-          jobs[id] = DelegatedJob(id: id, origin: name, originStart: started, limits: limits)
-        }
-        for action in jobs[id]?.handle(event) ?? [] {
-          switch action {
-          case .forget: jobs[id] = nil
-          case .complain(let words): log.error(words)
-          default:
-            if case .pausing = jobs[id]?.state, let reason = jobs[id]?.reason { log.warning("\(id): \(reason)") }
-            group.addTask { await worker.perform(action, for: id) }
+        for work in machines.take(input) {
+          switch work {
+          case .perform(let action, let id): group.addTask { await worker.perform(action, for: id) }
+          case .judge(let found, let uri): group.addTask { await worker.judge(found, at: uri) }
           }
         }
       }

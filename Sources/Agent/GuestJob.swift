@@ -38,6 +38,22 @@ struct GuestJob: Sendable {
     } catch { return .unwritten("the job's logs: \(error)") }
   }
 
+  /// Empties the logs of a job that is to run once more, elsewhere.
+  func renew() async -> DelegatedJob.Event {
+    do {
+      try await reopen()
+      let now = OriginLog.now
+      let lines = ["init", "starting"].map { EventlogEntry(timestamp: now, name: $0).line }.joined()
+      let operations: [JSON] = [
+        ["key": "output", "flags": 0, "dirent": .null],
+        ["key": "exec.eventlog", "flags": 0, "dirent": KVSWriter.treeObject(lines)],
+      ]
+      let request: JSON = ["namespace": .string(namespace), "flags": 0, "ops": .array(operations)]
+      await roots.note(try await origin.rpc("kvs.commit", request), of: id)
+      return .written
+    } catch { return .unwritten("the job's logs: \(error)") }
+  }
+
   private func hasExecutionLog() async throws -> Bool {
     do {
       try await origin.rpc("kvs.lookup", ["namespace": .string(namespace), "key": "exec.eventlog", "flags": 0])

@@ -60,7 +60,7 @@ struct ShellService: Sendable {
   }
 
   /// As a shell does (flux-core `shell/svc.c`): the agent has the owner's rights at the target, so nobody else may speak through it.
-  private static func mayAsk(_ request: Message) -> Bool {
+  static func mayAsk(_ request: Message) -> Bool {
     request.roleMask & ownerRole != 0 || request.userID == getuid()
   }
 

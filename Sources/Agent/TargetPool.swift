@@ -36,21 +36,29 @@ actor TargetPool {
   private let origin: String
   private let probeTimeout: Duration
   private let log: OriginLog
+  private let governor: TargetGovernor
   private let sink: AsyncStream<Agent.Input>.Continuation
   private var slots: [FluxURI: Slot] = [:]
   private var lastNumber: UInt64 = 0
   /// Why the last connection to a target could not be made, or has ended, and which opening that was.
   private var failures: [FluxURI: (number: UInt64, failure: TargetFailure)] = [:]
+  /// How often in a row a target could not be connected, when that was last, and how long nobody tries again.
+  private var backOffs: [FluxURI: (failures: Int, last: ContinuousClock.Instant, pause: Duration)] = [:]
   /// The targets of which it is known what earlier agents have left there.
-  private(set) var visits: Set<FluxURI> = []
+  private var visits: Set<FluxURI> = []
+  /// Targets that no configuration need name, where copies may be left.
+  private var sweeps: Set<FluxURI> = []
+  /// The same, with its time in seconds since the epoch; it stays when the target is connected again.
+  private var lastErrors: [FluxURI: (message: String, time: Double)] = [:]
   private var isStopped = false
   private let wanted: AsyncStream<(FluxURI, UInt64)>
   private let want: AsyncStream<(FluxURI, UInt64)>.Continuation
 
   init(
     configuration: FluxConnection.Configuration, origin: String, probeTimeout: Duration, log: OriginLog,
-    sink: AsyncStream<Agent.Input>.Continuation
+    governor: TargetGovernor, sink: AsyncStream<Agent.Input>.Continuation
   ) {
+    self.governor = governor
     self.configuration = configuration
     self.sink = sink
     self.origin = origin
@@ -60,7 +68,10 @@ actor TargetPool {
   }
 
   /// The target at `uri`, once it is connected.
-  func target(_ uri: FluxURI) async throws -> FluxTarget {
+  ///
+  /// - Parameter isUrgent: whether the job is given up when the target cannot be reached: then the pause since the last failure is short.
+  /// - Throws: ``Delegation/TargetFailure``; the last one again while nobody tries.
+  func target(_ uri: FluxURI, isUrgent: Bool = false) async throws -> FluxTarget {
     if let slot = slots[uri], case .open(let target, _) = slot.state {
       let isActive = await target.connection.isActive
       // Others may have acted meanwhile: only the slot that was asked about is judged.
@@ -77,6 +88,7 @@ actor TargetPool {
     guard slots[uri] != nil || slots.count < Self.maximumTargets else {
       throw TargetFailure("\(uri): \(Self.maximumTargets) other targets are connected", isTransient: true)
     }
+    if slots[uri] == nil, let failure = pausing(uri, isUrgent: isUrgent) { throw failure }
     return try await withCheckedThrowingContinuation { wait(uri, $0) }
   }
 
@@ -96,6 +108,7 @@ actor TargetPool {
       case .opening: break
       case nil:
         if let (number, failure) = failures[uri], number != failureBefore { throw failure }
+        if let failure = pausing(uri, isUrgent: true) { throw failure }
         guard slots.count < Self.maximumTargets, !isStopped else { return try await target(uri) }
         open(uri)
       }
@@ -123,6 +136,65 @@ actor TargetPool {
   func open(_ uri: FluxURI) {
     guard slots[uri] == nil, slots.count < Self.maximumTargets, !isStopped else { return }
     begin(uri, [])
+  }
+
+  // MARK: How it stands
+
+  /// How the connection to a target stands, for listings.
+  struct Status: Sendable {
+    /// `connected`, `connecting`, `unreachable` or `idle`.
+    var word: String
+    var connected: FluxConnection?
+    /// What the last attempt or connection ended with, and when, in seconds since the epoch.
+    var lastError: (message: String, time: Double)?
+    /// In how many seconds it is tried again.
+    var retry: Double?
+  }
+
+  func status(of uri: FluxURI) -> Status {
+    var status = Status(word: "idle", lastError: lastErrors[uri])
+    switch slots[uri]?.state {
+    case .open(let target, _): (status.word, status.connected) = ("connected", target.connection)
+    case .opening: status.word = "connecting"
+    case nil:
+      guard let backOff = backOffs[uri] else { break }
+      status.word = "unreachable"
+      let left = ContinuousClock.now.duration(to: backOff.last + backOff.pause)
+      status.retry = max(0, Double(left.components.seconds))
+    }
+    return status
+  }
+
+  // MARK: Back-off
+
+  /// The first pause after a connection that could not be made, and the longest. Each is a quarter shorter or longer at random: agents that have
+  /// lost the same target do not all come back at the same moment.
+  private static let pause = (first: 1.0, longest: 60.0)
+
+  /// Why nobody tries to connect to a target now.
+  private func pausing(_ uri: FluxURI, isUrgent: Bool) -> TargetFailure? {
+    guard let backOff = backOffs[uri], let (_, failure) = failures[uri] else { return nil }
+    let pause = isUrgent ? min(backOff.pause, .seconds(Self.pause.first)) : backOff.pause
+    return ContinuousClock.now < backOff.last + pause ? failure : nil
+  }
+
+  private func failed(_ uri: FluxURI) {
+    let failures = (backOffs[uri]?.failures ?? 0) + 1
+    let pause = min(Self.pause.first * Double(1 << min(failures - 1, 16)), Self.pause.longest)
+    if backOffs.count >= 4 * Self.maximumTargets, backOffs[uri] == nil { backOffs = [:] }
+    backOffs[uri] = (failures, .now, .seconds(pause * Double.random(in: 0.75...1.25)))
+    governor.noteConnection(uri, succeeded: false)
+  }
+
+  /// Looks at a target for what has no right to be there, as soon as it can be connected.
+  func sweep(_ uri: FluxURI) {
+    visits.remove(uri)
+    if sweeps.count < Self.maximumTargets { sweeps.insert(uri) }
+  }
+
+  /// Connects to those of the targets where it is not known what is left there.
+  func visit(_ targets: [FluxURI]) {
+    for uri in sweeps.union(targets) where !visits.contains(uri) && pausing(uri, isUrgent: false) == nil { open(uri) }
   }
 
   private func begin(_ uri: FluxURI, _ waiting: [CheckedContinuation<FluxTarget, any Error>]) {
@@ -159,7 +231,8 @@ actor TargetPool {
           connection.cancel()
         }
       }
-      closed(uri, number, TargetFailure("\(uri): the connection has ended", isTransient: true))
+      // Nobody has needed it.
+      closed(uri, number, nil)
     } catch {
       if !(error is CancellationError) { log.warning("\(FluxTarget.failure(error, uri.description))") }
       closed(uri, number, error)
@@ -177,7 +250,10 @@ actor TargetPool {
         await self.opened(uri, number, target)
         try await self.waitUntilIdle(uri, number)
       }
-      group.addTask { await connection.waitForClose() }
+      group.addTask {
+        await connection.waitForClose()
+        throw TargetFailure("\(uri): the connection was lost", isTransient: true)
+      }
       group.addTask { try await self.watchStrays(journal, uri) }
       group.addTask {
         try await Task.sleep(for: Self.backlogTime)
@@ -207,20 +283,33 @@ actor TargetPool {
     }
   }
 
-  private func visited(_ uri: FluxURI) { if visits.count < 4 * Self.maximumTargets { visits.insert(uri) } }
+  private func visited(_ uri: FluxURI) {
+    sweeps.remove(uri)
+    if visits.count < 4 * Self.maximumTargets { visits.insert(uri) }
+  }
 
   private func opened(_ uri: FluxURI, _ number: UInt64, _ target: FluxTarget) {
     guard let slot = slots[uri], slot.number == number, case .opening(let waiting) = slot.state else { return }
     slots[uri]?.state = .open(target, lastUse: .now)
+    backOffs[uri] = nil
+    failures[uri] = nil
+    governor.noteConnection(uri, succeeded: true)
     for continuation in waiting { continuation.resume(returning: target) }
+    sink.yield(.reachable(uri))
   }
 
-  private func closed(_ uri: FluxURI, _ number: UInt64, _ error: any Error) {
+  private func closed(_ uri: FluxURI, _ number: UInt64, _ error: (any Error)?) {
     guard let slot = slots[uri], slot.number == number else { return }
     slots[uri] = nil
-    if failures.count >= Self.maximumTargets, failures[uri] == nil { failures = [:] }
+    guard let error else { return }
+    if failures.count >= 4 * Self.maximumTargets, failures[uri] == nil { failures = [:] }
     failures[uri] = (number, FluxTarget.failure(error, uri.description))
-    if case .opening(let waiting) = slot.state { for continuation in waiting { continuation.resume(throwing: error) } }
+    if lastErrors.count >= 4 * Self.maximumTargets, lastErrors[uri] == nil { lastErrors = [:] }
+    lastErrors[uri] = (FluxTarget.failure(error, uri.description).message, OriginLog.now)
+    if case .opening(let waiting) = slot.state {
+      failed(uri)
+      for continuation in waiting { continuation.resume(throwing: error) }
+    }
   }
 
   /// Returns when nobody has used the connection for a while, or when it is not the target's any more.

@@ -15,6 +15,7 @@ struct Worker: Sendable {
   let origin: FluxConnection
   let settings: Settings
   let pool: TargetPool
+  let governor: TargetGovernor
   let log: OriginLog
   /// Writes to the origin's KVS.
   let writer: KVSWriter
@@ -36,8 +37,15 @@ struct Worker: Sendable {
   private func outcome(of action: DelegatedJob.Action, for id: JobID) async -> DelegatedJob.Event? {
     switch action {
     case .read(let submission): return await gate.run { await read(id, submission) }
-    case .choose(let request, let tried):
-      return await Chooser(settings: settings, pool: pool).choose(request, excluding: tried)
+    case .choose(let request, let tried, let isReachable):
+      let chooser = Chooser(settings: settings, pool: pool, governor: governor, id: id)
+      return await chooser.choose(request, excluding: tried, isReachable: isReachable)
+    case .awaitPatience(let uri, let delivery, let patience, let isHeld, let number):
+      return await awaitPatience(uri, delivery, patience, isHeld: isHeld, number)
+    case .sweep(let uri):
+      await pool.sweep(uri)
+      return nil
+    case .renew: return await guest(id).renew()
     case .follow(let uri, let remote): return await follow(id, remote, uri)
     case .unfollow(let uri, let remote):
       if let target = try? await pool.target(uri) { await target.journal.unfollow(remote) }
@@ -81,7 +89,7 @@ struct Worker: Sendable {
       return nil
     case .look(let uri, let mark): return await look(uri, mark)
     case .search(let mark): return await search(mark)
-    case .submit(let uri, let jobspec): return await submit(uri, jobspec)
+    case .submit(let uri, let jobspec): return await submit(id, uri, jobspec)
     case .cancel(let uri, let remote, let note): return await cancel(uri, remote, note)
     case .post(let name, let context):
       return await write(
@@ -96,7 +104,7 @@ struct Worker: Sendable {
     case .pause(let seconds):
       do { try await Task.sleep(for: .seconds(seconds)) } catch { return nil }
       return .timer
-    case .complain, .forget: return nil
+    case .complain, .forget, .report: return nil
     }
   }
 
@@ -189,11 +197,13 @@ struct Worker: Sendable {
     return best.map { .foundAt($0.target, $0.copy.id, attempt: $0.copy.attempt) } ?? .found(nil)
   }
 
-  private func submit(_ uri: FluxURI, _ jobspec: Jobspec) async -> DelegatedJob.Event {
+  private func submit(_ id: JobID, _ uri: FluxURI, _ jobspec: Jobspec) async -> DelegatedJob.Event {
+    let place = await settings.targets.targets.first { $0.uri == uri } ?? Target(uri: uri)
+    if let words = governor.admit(id, to: place) { return .deferred(words) }
     let target: FluxTarget
     var adapted = jobspec
     do {
-      target = try await pool.target(uri)
+      target = try await pool.target(uri, isUrgent: true)
       await settings.targets.rules[uri]?.apply(to: &adapted)
       // The queue that the owner has named is one of home. Where there is none of that name, the target's default is meant.
       if let queue = jobspec.queue, adapted.queue == queue, try await !target.hasQueue(queue) {
@@ -221,9 +231,10 @@ struct Worker: Sendable {
       // The same id, submitted at another time, is a job of another instance.
       guard record.first?.timestamp == stray.mark.submitted else { return await target.journal.forget(stray.id) }
       let note: String
-      switch StrayVerdict(stray.id, isHeld: stray.isHeld, record: record) {
+      switch StrayVerdict(stray.id, at: uri, isHeld: stray.isHeld, record: record) {
       case .second: note = "a second copy of \(stray.mark.id), which was never released"
       case .cancelled: note = "canceled at its origin, where it was \(stray.mark.id)"
+      case .abandoned: note = "out of sight of its origin for too long, where \(stray.mark.id) has gone elsewhere"
       case .handedOver: return await target.journal.forget(stray.id)
       case .unknown: return
       }
@@ -238,6 +249,17 @@ struct Worker: Sendable {
   private func record(of id: JobID) async throws -> [EventlogEntry] {
     let answer = try await origin.rpc("job-info.lookup", ["id": id.json, "keys": ["eventlog"], "flags": 0])
     return try Eventlog(parsing: answer["eventlog"]?.stringValue ?? "").entries
+  }
+
+  /// The terms are the job's own, else those of the target.
+  private func awaitPatience(
+    _ uri: FluxURI, _ delivery: Delivery?, _ patience: Double?, isHeld: Bool, _ number: Int
+  ) async -> DelegatedJob.Event? {
+    let terms = await settings.targets.terms[uri]
+    guard isHeld || (delivery ?? terms?.delivery) == .atLeastOnce else { return nil }
+    let seconds = patience ?? terms?.patience ?? Delivery.defaultPatience
+    do { try await Task.sleep(for: .seconds(seconds)) } catch { return nil }
+    return .impatient(number)
   }
 
   private func follow(_ id: JobID, _ remote: JobID, _ uri: FluxURI) async -> DelegatedJob.Event? {

@@ -17,6 +17,7 @@ extension DelegatedJob {
     guard case .mirroring = state else { return [] }
     isFollowing = true
     tries = 0
+    seen()
     guard isUnknown else { return advance() }
     isUnknown = false
     return [.annotate(["delegate": ["unknown": .null]])] + advance()
@@ -32,9 +33,16 @@ extension DelegatedJob {
       }
     }
     guard case .mirroring = state else { return [] }
-    var memos: [Action] = []
-    for case .memo(let memo) in events where mirror.isNew(memo: memo) { memos.append(.memo(memo)) }
-    return memos + advance()
+    var actions: [Action] = []
+    for case .memo(let memo) in events where mirror.isNew(memo: memo) { actions.append(.memo(memo)) }
+    if mirror.isUnreported, let target {
+      switch mirror.report() {
+      case .ranWell: actions.append(.report(target.uri, failure: nil))
+      case .failed(let words): actions.append(.report(target.uri, failure: words))
+      case nil: break
+      }
+    }
+    return actions + advance()
   }
 
   mutating func lost(_ failure: TargetFailure) -> [Action] {
@@ -44,7 +52,7 @@ extension DelegatedJob {
       // Unreachable is not failed: what is not known is shown as that, once, with its reason.
       let shown: [Action] = isUnknown ? [] : [.annotate(["delegate": ["unknown": .string(failure.message)]])]
       isUnknown = true
-      return pause(.follow(remote), failure.message) + shown
+      return unseen(.follow(remote), failure.message) + shown
     default: return []
     }
   }
@@ -126,7 +134,7 @@ extension DelegatedJob {
       let files = record.flatMap { OutputFiles($0.jobspec, id: id, nodes: mirror.nodeCount) }
       actions.append(.copy(target.uri, remote, output, files))
     }
-    if let request = control.next() { actions.append(.control(target.uri, remote, request)) }
+    if !mirror.remoteIsOver, let request = control.next() { actions.append(.control(target.uri, remote, request)) }
     return actions.isEmpty && mirror.isOver ? end() : actions
   }
 }

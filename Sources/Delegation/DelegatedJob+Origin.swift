@@ -31,8 +31,14 @@ extension DelegatedJob {
       remote = try recall(record)
     } catch { return conclude(.failure("\(error)")) }
     guard let request else { return conclude(.failure("the job asks for no delegation")) }
+    isOnRecord = remote != nil
+    if mirror.hasBegun { control.release() }
     // A job that got past DEPEND without a target was submitted while no plugin was there: it runs at home.
-    if remote == nil, record.eventlog.contains(where: { $0.name == "depend" }) { return end() }
+    if remote == nil, record.eventlog.contains(where: { $0.name == "depend" }),
+      !record.eventlog.contains(where: { $0.name == "delegate::select" })
+    {
+      return end()
+    }
     if let remote {
       if wasCancelled { return isConcluded(record) ? end() : cancelRemote(remote) }
       return request.mode == .mirror ? follow(remote) : release(remote)
@@ -68,14 +74,14 @@ extension DelegatedJob {
         remote = nil
       case "delegate::exception":
         failures.append(context?["note"]?.stringValue ?? "")
-        // The mirror stays: what it has noted is of the last attempt alone, for one that has failed never got so far.
+        // The mirror stays: what it has noted is of the last attempt, or of one after which the job goes on in RUN.
         countAttempt()
         remote = nil
       case "delegate::submit", "delegated": remote = JobID(context?["jobid"])
       default: break
       }
     }
-    if remote != nil { mirror.inherit() }
+    mirror.inherit()
     if request?.mode == .mirror, record.eventlog.contains(where: { $0.name == "delegate::submit" }) {
       mayHaveLogs = true
     }
@@ -90,14 +96,21 @@ extension DelegatedJob {
     return isGone && wasCancelled ? end() : pause(.read, words)
   }
 
+  /// The most changes that are kept until the record is there; the oldest are in it for certain.
+  private static let maximumEarlyChanges = 1000
+
   mutating func grown(_ entry: EventlogEntry) -> [Action] {
     let wasCancelledBefore = wasCancelled
     note(entry)
-    if record == nil, entry.name == "urgency" || entry.name == "jobspec-update" { earlyChanges.append(entry) }
+    if record == nil, entry.name == "urgency" || entry.name == "jobspec-update" {
+      if earlyChanges.count >= Self.maximumEarlyChanges { earlyChanges.removeFirst() }
+      earlyChanges.append(entry)
+    }
     switch state {
     case .waiting where wasCancelled: return end()
     case .waiting: return proceed()
-    case .pausing(.submit) where wasCancelled && isNew: return end()
+    case .pausing(.submit) where wasCancelled && isNew, .choosing where wasCancelled, .queueing where wasCancelled:
+      return end()
     case .mirroring(let remote) where wasCancelled && !wasCancelledBefore: return cancelRemote(remote)
     case .mirroring: return advance()
     default: return []
@@ -136,14 +149,14 @@ extension DelegatedJob {
       return [.read(submission)]
     }
     // Nothing can have been sent before a choice was made.
-    guard target != nil else { return choose() }
+    guard target != nil else { return goOn() }
     if isNew { return hasToSelect ? select() : submit() }
     return mayHaveLostChoices ? search() : look()
   }
 
   mutating func written() -> [Action] {
     switch state {
-    case .pausing(.follow), .pausing(.mirror), .cancelling, .pausing(.cancel):
+    case .pausing(.follow), .pausing(.mirror), .cancelling, .pausing(.cancel), .reconsidering(.follow):
       // The target was lost, or the owner has cancelled, while a step was being written.
       stepDone()
       return []
@@ -157,9 +170,10 @@ extension DelegatedJob {
       foundCopy = nil
       return write(remote)
     case .recording(let remote): return recorded(remote)
-    case .abandoning:
-      nextAttempt()
-      return wasCancelled ? end() : choose()
+    case .abandoning: return abandoned()
+    case .renewing:
+      mirror.renewed()
+      return wasCancelled ? end() : goOn()
     case .concluding: return end()
     case .mirroring:
       stepDone()
@@ -176,10 +190,13 @@ extension DelegatedJob {
 
   /// The remote job's id is on record: from now on it may run.
   private mutating func recorded(_ remote: JobID) -> [Action] {
+    isOnRecord = true
     if wasCancelled { return cancelRemote(remote) }
     guard request?.mode == .mirror else { return release(remote) }
     var shown: JSONObject = ["target": .string(target?.name ?? ""), "jobid": .string(remote.encoded(.f58))]
     if attempt > 1 { shown["attempt"] = .int(Int64(attempt)) }
+    if shownWait != nil { shown["waits"] = .null }
+    shownWait = nil
     return [.annotate(["delegate": .object(shown)])] + follow(remote)
   }
 
@@ -190,11 +207,12 @@ extension DelegatedJob {
       // The owner has cancelled meanwhile: the origin takes no more events, and the target's copy has to go.
       return wasCancelled ? cancelRemote(remote) : pause(.record(remote), words)
     case .abandoning(let failure): return wasCancelled ? end() : pause(.abandon(failure), words)
+    case .renewing: return wasCancelled ? end() : pause(.renew, words)
     case .concluding: return wasCancelled ? overtaken() : pause(.conclude, words)
     case .mirroring(let remote):
       mirror.stepFailed()
       return pause(.mirror(remote), words)
-    case .pausing(.mirror), .pausing(.follow), .cancelling, .pausing(.cancel):
+    case .pausing(.mirror), .pausing(.follow), .cancelling, .pausing(.cancel), .reconsidering(.follow):
       mirror.stepFailed()
       return []
     default: return late("a refused event")
@@ -216,14 +234,15 @@ extension DelegatedJob {
     switch state {
     // What is under way has to come back first: a copy may have to be cancelled.
     case .submitting, .looking, .searching, .recording, .releasing, .cancelling,
-      .pausing(.look), .pausing(.search), .pausing(.record), .pausing(.release), .pausing(.cancel):
+      .pausing(.look), .pausing(.search), .pausing(.record), .pausing(.release), .pausing(.cancel), .reconsidering:
       return []
     // The record can be read of a job that has ended as well, and tells whether a copy may be there.
     case .reading where !isNew, .pausing(.read) where !isNew: return []
     case .mirroring(let remote), .pausing(.follow(let remote)), .pausing(.mirror(let remote)):
       return mirror.isFinished ? end() : cancelRemote(remote)
     case .selecting where foundCopy != nil, .pausing(.select) where foundCopy != nil: return []
-    case .concluding, .reading, .waiting, .choosing, .selecting, .abandoning, .pausing, .ended: return end()
+    case .concluding, .reading, .waiting, .choosing, .selecting, .queueing, .abandoning, .renewing, .pausing, .ended:
+      return end()
     }
   }
 }

@@ -31,14 +31,17 @@ extension DelegatedJob {
   }
 
   mutating func chosen(_ target: Target) -> [Action] {
+    if case .reconsidering(let next) = state { return reconsidered(target, instead: next) }
     guard state == .choosing else { return late("a choice") }
     tries = 0
+    reason = nil
     if wasCancelled { return end() }
     self.target = target
     return select()
   }
 
   mutating func unchoosable(_ words: String) -> [Action] {
+    if case .reconsidering(let next) = state { return nowhereElse(next) }
     guard state == .choosing else { return late("a failed choice") }
     return wasCancelled ? end() : conclude(.failure(failures.isEmpty ? words : story))
   }
@@ -111,6 +114,7 @@ extension DelegatedJob {
     }
     guard state == .looking else { return late("a search") }
     tries = 0
+    seen()
     if let remote { return accepted(remote) }
     if wasCancelled { return end() }
     return hasToSelect ? select() : submit()
@@ -119,6 +123,7 @@ extension DelegatedJob {
   mutating func accepted(_ remote: JobID) -> [Action] {
     guard state == .submitting || state == .looking else { return late("an acceptance") }
     tries = 0
+    seen()
     return wasCancelled ? cancelRemote(remote) : write(remote)
   }
 
@@ -152,7 +157,8 @@ extension DelegatedJob {
   mutating func cancelledThere() -> [Action] {
     guard case .cancelling(let remote) = state else { return late("a cancellation") }
     // A job that runs at home as well has its end from its target, as always.
-    guard mirror.hasBegun, isKept else { return end() }
+    // A copy that is not on record has never been released.
+    guard mirror.hasBegun, isKept, isOnRecord else { return end() }
     guard isFollowing else { return follow(remote) }
     state = .mirroring(remote)
     return advance()
@@ -169,7 +175,7 @@ extension DelegatedJob {
   /// Nothing was sent. A job that may be there already waits for as long as it takes; one that is not is given up in the end.
   mutating func unreachable(_ failure: TargetFailure) -> [Action] {
     switch state {
-    case .looking: return pause(.look, failure.message)
+    case .looking: return unseen(.look, failure.message)
     case .searching: return pause(.search, failure.message)
     case .cancelling(let remote): return pause(.cancel(remote), failure.message)
     case .submitting:
@@ -184,7 +190,7 @@ extension DelegatedJob {
   mutating func unanswered(_ failure: TargetFailure) -> [Action] {
     guard state == .submitting else { return late("a missing answer") }
     isNew = false
-    return pause(.look, failure.message)
+    return unseen(.look, failure.message)
   }
 
   // MARK: Another attempt
@@ -218,8 +224,8 @@ extension DelegatedJob {
     countAttempt()
     isFollowing = false
     tries = 0
-    mirror = JobMirror()
-    control.restart()
+    mirror = mirror.ofNextAttempt
+    control.restart(isRunning: mirror.hasBegun)
   }
 
   /// The attempt so far is over.
@@ -228,10 +234,13 @@ extension DelegatedJob {
     target = nil
     hasSelected = false
     hasSearched = false
+    isOnRecord = false
     isNew = true
+    isUnknown = false
+    seen()
   }
 
-  private func named(_ words: String) -> String {
+  func named(_ words: String) -> String {
     guard let label = target?.label, !words.hasPrefix(label) else { return words }
     return "\(label): \(words)"
   }

@@ -21,6 +21,8 @@ public struct DelegatedJob: Hashable, Sendable {
     public var firstPause = 1.0
     /// The longest pause, in seconds. Default 60.
     public var longestPause = 60.0
+    /// By how much of itself a pause is shorter or longer. Default 0.25.
+    public var jitter = 0.25
     /// The defaults.
     public init() {}
   }
@@ -41,6 +43,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case looking
     /// It was sent to the target.
     case submitting
+    /// The target has a limit, or takes no jobs for a while: nothing was sent.
+    case queueing
     /// The target has it, held; this is being written to the origin's eventlog.
     case recording(JobID)
     /// It is being released at the target, after which its hand-off is complete.
@@ -51,6 +55,10 @@ public struct DelegatedJob: Hashable, Sendable {
     case abandoning(String)
     /// Its end is being written to the origin's eventlog.
     case concluding
+    /// The owner's patience with a target that cannot be seen is over: it is asked whether another one can take the job.
+    case reconsidering(Next)
+    /// The logs of a job that is to run once more, elsewhere, are being emptied.
+    case renewing
     /// A pause before the next try.
     case pausing(Next)
     /// The remote copy of a job that its owner has cancelled is being cancelled.
@@ -81,6 +89,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case release(JobID)
     /// Writing that the target has failed.
     case abandon(String)
+    /// Emptying the logs.
+    case renew
     /// Writing the end.
     case conclude
     /// Cancelling the remote copy.
@@ -105,6 +115,12 @@ public struct DelegatedJob: Hashable, Sendable {
     case chosen(Target)
     /// There is no target to choose, for this reason.
     case unchoosable(String)
+    /// The target, or all that there are, take no jobs now, for this reason: nothing was sent.
+    case deferred(String)
+    /// What has deferred it may be over.
+    case admissible
+    /// The patience with this number is over.
+    case impatient(Int)
     /// The target was searched.
     case found(JobID?)
     /// All targets were searched, and this one has a copy, of that attempt.
@@ -179,13 +195,13 @@ public struct DelegatedJob: Hashable, Sendable {
   public enum Action: Hashable, Sendable {
     /// Read the job's record; of one that has just been submitted, with this on record so far, the jobspec alone.
     case read(Submission?)
-    /// Choose a target, but none of those. Answer: chosen, unchoosable.
-    case choose(DelegationRequest, excluding: Set<FluxURI>)
+    /// Choose a target, but none of those. `isReachable`: one that is connected. Answer: chosen, unchoosable, deferred.
+    case choose(DelegationRequest, excluding: Set<FluxURI>, isReachable: Bool = false)
     /// Look on the target for a job with this mark. Answer: found, unreachable.
     case look(FluxURI, Mark)
     /// Look on all targets that are configured for a job with this mark, of this attempt or a later one. Answer: foundAt, found(nil), unreachable.
     case search(Mark)
-    /// Submit to the target, held. Answer: accepted, rejected, unreachable, unanswered.
+    /// Submit to the target, held. Answer: accepted, rejected, unreachable, unanswered, deferred.
     case submit(FluxURI, Jobspec)
     /// Tell what happens to the remote job until it is over. Answers: following, remote, lost.
     case follow(FluxURI, JobID)
@@ -203,6 +219,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case prepare
     /// Remove them: it never ran. No answer.
     case discard
+    /// Empty the origin job's logs: it runs once more, elsewhere. Answer: written, unwritten.
+    case renew
     /// Write the origin job's resources to the KVS. `isInherited`: its logs may be there already. Answer: stored.
     case store(ResourceSet, isInherited: Bool)
     /// Give the origin job the remote job's resources, and let it go to RUN. `started`: when the remote job did, if that is not on record yet;
@@ -225,6 +243,13 @@ public struct DelegatedJob: Hashable, Sendable {
     case cancel(FluxURI, JobID, note: String)
     /// Send `timer` after so many seconds.
     case pause(Double)
+    /// Send `impatient` with this number when the job has not been seen at the target for as long as the job's own terms, or those of the target,
+    /// say. `isHeld`: a copy of it there has never run.
+    case awaitPatience(FluxURI, Delivery?, patience: Double?, isHeld: Bool, number: Int)
+    /// A copy may be left at the target that has no right to be: look for it as soon as it is there. No answer.
+    case sweep(FluxURI)
+    /// The remote job has ended: by its own doing, or by the target's, in these words. No answer.
+    case report(FluxURI, failure: String?)
     /// Say this in the log.
     case complain(String)
     /// Drop the machine.
@@ -260,6 +285,8 @@ public struct DelegatedJob: Hashable, Sendable {
   /// Whether it is shown that nobody knows how the remote job fares.
   var isUnknown = false
   var hasSelected = false
+  /// Whether its id at the target is in the origin's eventlog.
+  var isOnRecord = false
   /// Whether all targets were searched, in this attempt.
   var hasSearched = false
   /// The copy that was found by that, until it is on record.
@@ -280,6 +307,15 @@ public struct DelegatedJob: Hashable, Sendable {
   var isKept = false
   var tries = 0
   var ending: Ending?
+  /// How often the target was lost from sight, or seen again: a patience with an older number means nothing.
+  var sightings = 0
+  /// Whether the patience with a target that cannot be seen is running, or is over.
+  var isWaitingForSight = false
+  /// Why it waits, as it is shown in listings.
+  var shownWait: String?
+  var isImpatient = false
+  /// The target that was chosen before the present one was given up.
+  var successor: Target?
 
   /// A job that nothing is known of but its id.
   ///
@@ -298,9 +334,19 @@ public struct DelegatedJob: Hashable, Sendable {
     switch state {
     case .recording(let remote), .releasing(let remote), .mirroring(let remote), .cancelling(let remote),
       .pausing(.follow(let remote)), .pausing(.mirror(let remote)), .pausing(.record(let remote)),
-      .pausing(.release(let remote)), .pausing(.cancel(let remote)):
+      .pausing(.release(let remote)), .pausing(.cancel(let remote)), .reconsidering(.follow(let remote)):
       remote
     default: nil
+    }
+  }
+
+  /// The target that the job is at, is on its way to, or waits for; nil before the choice and after the end.
+  public var place: FluxURI? {
+    switch state {
+    case .reading, .waiting, .searching, .choosing, .concluding, .renewing, .ended, .pausing(.read), .pausing(.search),
+      .pausing(.renew), .pausing(.conclude):
+      nil
+    default: target?.uri
     }
   }
 
@@ -315,6 +361,9 @@ public struct DelegatedJob: Hashable, Sendable {
     case .signal(let number): signalled(number)
     case .chosen(let target): chosen(target)
     case .unchoosable(let words): unchoosable(words)
+    case .deferred(let words): deferred(words)
+    case .admissible: admissible()
+    case .impatient(let number): impatient(number)
     case .found(let id): found(id)
     case .foundAt(let target, let id, let attempt): found(id, at: target, attempt)
     case .accepted(let id): accepted(id)
@@ -341,6 +390,8 @@ public struct DelegatedJob: Hashable, Sendable {
 
   mutating func conclude(_ ending: Ending) -> [Action] {
     self.ending = ending
+    // One that has run is let go by us alone.
+    if mirror.hasBegun { isKept = true }
     state = .concluding
     switch ending {
     case .success(let remote):
@@ -375,14 +426,29 @@ public struct DelegatedJob: Hashable, Sendable {
 
   mutating func pause(_ next: Next, _ words: String) -> [Action] {
     reason = words
-    let pause = min(limits.firstPause * Double(1 << min(tries, 16)), limits.longestPause)
+    let pause = min(limits.firstPause * Double(1 << min(tries, 16)) * jitter, limits.longestPause)
     tries += 1
     state = .pausing(next)
-    guard wasCancelled, isKept, tries >= Self.keepingTries else { return [.pause(pause)] }
+    guard wasCancelled, isKept, tries >= Self.keepingTries else { return [.pause(pause)] + showWait(next, words) }
     return [.complain("\(id): it was ended, and its copy cannot be cancelled yet: \(words)"), .pause(pause)] + letGo()
   }
 
-  private mutating func resume() -> [Action] {
+  /// That it waits for a target that cannot be asked is shown when that lasts.
+  private mutating func showWait(_ next: Next, _ words: String) -> [Action] {
+    guard next == .look || next == .search, tries > 1, shownWait != words else { return [] }
+    shownWait = words
+    return [.annotate(["delegate": ["waits": .string(words)]])]
+  }
+
+  /// About 1, by job and try: thousands of jobs do not ask at the same moments, and nothing here is random.
+  private var jitter: Double {
+    var mixed = id.rawValue &+ UInt64(tries) &* 0x9e37_79b9_7f4a_7c15
+    mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+    return 1 + limits.jitter * (2 * Double((mixed ^ (mixed >> 31)) >> 11) / Double(1 << 53) - 1)
+  }
+
+  mutating func resume() -> [Action] {
     guard case .pausing(let next) = state else { return [] }
     reason = nil
     switch next {
@@ -396,6 +462,7 @@ public struct DelegatedJob: Hashable, Sendable {
     case .record(let remote): return wasCancelled ? cancelRemote(remote) : write(remote)
     case .release(let remote): return wasCancelled ? cancelRemote(remote) : release(remote)
     case .abandon(let words): return wasCancelled ? end() : abandon(words)
+    case .renew: return wasCancelled ? end() : renew()
     case .conclude: return ending.map { conclude($0) } ?? end()
     case .cancel(let remote): return cancelRemote(remote)
     case .follow(let remote): return wasCancelled ? cancelRemote(remote) : follow(remote)

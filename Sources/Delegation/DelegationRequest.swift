@@ -68,28 +68,42 @@ public struct DelegationRequest: Hashable, Sendable {
   public var targets: [String]
   /// How many targets are tried, one after the other.
   public var attempts: Int
+  /// What becomes of it when its target cannot be seen; nil: what the target's entry in the configuration says.
+  public var delivery: Delivery?
+  /// How long a target may be out of sight, in seconds; nil: what the target's entry says.
+  public var patience: Double?
 
   /// A request from its parts.
-  public init(selection: Selection, mode: Mode, targets: [String] = [], attempts: Int = defaultAttempts) {
+  public init(
+    selection: Selection, mode: Mode, targets: [String] = [], attempts: Int = defaultAttempts,
+    delivery: Delivery? = nil, patience: Double? = nil
+  ) {
     self.selection = selection
     self.mode = mode
     self.targets = targets
     self.attempts = attempts
+    self.delivery = delivery
+    self.patience = patience
   }
 
   /// The request in a dependency of scheme `delegate` (RFC 26), a hand-off unless its option `mode` says otherwise.
   ///
   /// - Throws: ``RequestError``, whose message says what to write.
   public init(dependency: Dependency) throws(RequestError) {
-    for key in dependency.options.keys where key != "mode" {
-      throw RequestError("unknown option '\(Self.excerpt(key))': --dependency=delegate:VALUE takes mode=mirror alone")
+    for key in dependency.options.keys where !["mode", "delivery", "patience"].contains(key) {
+      throw RequestError(
+        "unknown option '\(Self.excerpt(key))': --dependency=delegate:VALUE takes mode, delivery and patience")
     }
     self.init(
       selection: try Self.selection(dependency.value),
-      mode: try Self.mode(dependency.options["mode"], otherwise: .handOff))
+      mode: try Self.mode(dependency.options["mode"], otherwise: .handOff),
+      delivery: try Self.delivery(dependency.options["delivery"]),
+      patience: try Self.patience(dependency.options["patience"]))
+    try checkDelivery()
   }
 
-  /// The request in the attribute `system.delegate`: a string, or a table with the keys `policy`, `targets`, `attempts` and `mode`.
+  /// The request in the attribute `system.delegate`: a string, or a table with the keys `policy`, `targets`, `attempts`, `mode`, `delivery` and
+  /// `patience`.
   /// A table with `targets` and no `policy` names targets in the order in which they are tried.
   ///
   /// - Throws: ``RequestError``, whose message says what to write.
@@ -104,7 +118,8 @@ public struct DelegationRequest: Hashable, Sendable {
     }
     for key in table.keys where !Self.keys.contains(key) {
       throw RequestError(
-        "unknown key '\(Self.excerpt(key))' in the attribute system.delegate: it has policy, targets, attempts and mode"
+        "unknown key '\(Self.excerpt(key))' in the attribute system.delegate: it has policy, targets, attempts, mode, "
+          + "delivery and patience"
       )
     }
     let targets = try Self.targets(table["targets"])
@@ -123,10 +138,22 @@ public struct DelegationRequest: Hashable, Sendable {
     }
     self.init(
       selection: selection, mode: try Self.mode(table["mode"], otherwise: .mirror), targets: targets,
-      attempts: try Self.attempts(table["attempts"]))
+      attempts: try Self.attempts(table["attempts"]), delivery: try Self.delivery(table["delivery"]),
+      patience: try Self.patience(table["patience"]))
+    try checkDelivery()
   }
 
-  private static let keys: Set<String> = ["policy", "targets", "attempts", "mode"]
+  private static let keys: Set<String> = ["policy", "targets", "attempts", "mode", "delivery", "patience"]
+
+  /// A job that is to run elsewhere needs an elsewhere.
+  private func checkDelivery() throws(RequestError) {
+    guard delivery == .atLeastOnce else { return }
+    guard selection.hasAlternatives, targets.count != 1, attempts > 1 else {
+      throw RequestError(
+        "'delivery' is at-least-once, and there is one target to run at: give a policy such as random, or several targets"
+      )
+    }
+  }
 
   private static func targets(_ value: JSON?) throws(RequestError) -> [String] {
     guard let value else { return [] }
@@ -144,6 +171,24 @@ public struct DelegationRequest: Hashable, Sendable {
       }
     }
     return names
+  }
+
+  static func delivery(_ value: JSON?) throws(RequestError) -> Delivery? {
+    guard let value else { return nil }
+    guard let delivery = value.stringValue.flatMap(Delivery.init(rawValue:)) else {
+      throw RequestError("'delivery' is \(excerpt(value.text)): write at-most-once or at-least-once")
+    }
+    return delivery
+  }
+
+  /// A number of seconds, or a duration (RFC 23).
+  static func patience(_ value: JSON?) throws(RequestError) -> Double? {
+    guard let value else { return nil }
+    let seconds = value.doubleValue ?? value.stringValue.flatMap { try? StandardDuration(parsing: $0).seconds }
+    guard let seconds, (Delivery.shortestPatience...Delivery.longestPatience).contains(seconds) else {
+      throw RequestError("'patience' is \(excerpt(value.text)): write a duration from 1s to 30d, such as 90, 10m or 2h")
+    }
+    return seconds
   }
 
   private static func attempts(_ value: JSON?) throws(RequestError) -> Int {
@@ -171,6 +216,19 @@ public struct DelegationRequest: Hashable, Sendable {
       throw RequestError("unknown mode \(excerpt(value.text)): write hand-off or mirror")
     }
     return mode
+  }
+
+  /// A target that somebody names: by label, number or URI.
+  ///
+  /// - Throws: ``RequestError`` when it is a policy, or nothing at all.
+  public static func target(_ name: String) throws(RequestError) -> Selection {
+    switch try selection(name) {
+    case .uri(let uri): return .uri(uri)
+    case .index(let number): return .index(number)
+    case .label(let label): return .label(label)
+    case .random, .leastPending, .shortestMatch, .inOrder:
+      throw RequestError("'\(excerpt(name))' is no target: write its label, assign:N, or its URI")
+    }
   }
 
   static func selection(_ value: String) throws(RequestError) -> Selection {
@@ -223,6 +281,20 @@ public struct RequestError: Error, Hashable, Sendable, CustomStringConvertible {
   public var message: String
 
   init(_ message: String) { self.message = "delegate: " + message }
+
+  /// A target cannot be undrained by hand that the configuration drains.
+  public static func drainedByConfiguration(_ name: String) -> RequestError {
+    RequestError(
+      "\(name) is drained by the configuration: take 'drain' out of its [[delegate]] entry, and load it anew")
+  }
+
+  /// More targets are drained by hand than can be.
+  public static func tooManyDrained(_ maximum: Int) -> RequestError {
+    RequestError("\(maximum) targets are drained already: undrain one")
+  }
+
+  /// A target has to be named.
+  public static let noTarget = RequestError("name a target: its label, assign:N, or its URI")
 
   /// The message.
   public var description: String { message }

@@ -31,10 +31,13 @@ struct JobMirror: Hashable, Sendable {
   private var exceptionNote = ""
   private var endTime: Double?
   private var status: WaitStatus?
-  private var remoteIsOver = false
+  private(set) var remoteIsOver = false
+  private var isReported = false
 
   // The origin job.
   private var done: Set<Step> = []
+  /// Whether its logs have to be emptied, for an earlier attempt has written to them.
+  private(set) var hasToBeRenewed = false
   private var isAnnounced = false
   /// Whether the plugin has been given the resources; the event `alloc` follows.
   private var isAllocating = false
@@ -74,6 +77,8 @@ struct JobMirror: Hashable, Sendable {
   mutating func note(origin entry: EventlogEntry) {
     switch entry.name {
     case "delegate::start": isAnnounced = true
+    case "delegate::exception": if done.contains(.allocate) { hasToBeRenewed = true }
+    case "delegate::select": hasToBeRenewed = false
     case "alloc": done.insert(.allocate)
     case "start": done.formUnion([.allocate, .start])
     case "finish": done.insert(.finish)
@@ -132,6 +137,51 @@ struct JobMirror: Hashable, Sendable {
 
   /// Whether no step is under way.
   var isIdle: Bool { underWay == nil }
+
+  /// Whether nothing at all is under way: no answer is still to come.
+  var isQuiet: Bool { underWay == nil && copy != .underWay && isStored == isStoring }
+
+  /// Its logs are empty.
+  mutating func renewed() { hasToBeRenewed = false }
+
+  /// Whether the remote job has ended, and nobody has been told yet what that says of its target.
+  var isUnreported: Bool { remoteIsOver && !isReported }
+
+  /// What the end of a remote job says of its target.
+  enum Verdict: Hashable, Sendable {
+    /// The job has ended by its own doing.
+    case ranWell
+    /// It has not, in these words.
+    case failed(String)
+  }
+
+  /// What the end says of the target, told once. Nil: nothing, for the job never got anything there, or somebody has cancelled it.
+  mutating func report() -> Verdict? {
+    isReported = true
+    guard startTime != nil || exceptionType == "prolog" || exceptionType == "exec" else { return nil }
+    if exceptionType == "cancel" || wasEndedHere { return nil }
+    if explains == true { return .failed("\(exceptionType ?? ""): \(exceptionNote)") }
+    return exceptionType == nil && status == nil ? .failed("the job was lost in its run") : .ranWell
+  }
+
+  /// Whether it is known how the remote job ended: there is nothing to run again, whatever is still missing.
+  var hasEnd: Bool {
+    status != nil || exceptionType != nil || remoteIsOver || !done.isDisjoint(with: [.finish, .except])
+  }
+
+  /// What is left of it for another attempt: nothing, or, when the origin job runs already, that it does.
+  var ofNextAttempt: JobMirror {
+    var next = JobMirror()
+    guard hasBegun else { return next }
+    next.done = done.intersection([.prepare, .allocate, .start])
+    next.isAnnounced = true
+    next.isAllocating = isAllocating
+    next.isInherited = isInherited
+    next.holds = holds
+    next.memos = memos
+    next.hasToBeRenewed = true
+    return next
+  }
 
   mutating func stepFailed() { underWay = nil }
 
@@ -223,9 +273,12 @@ struct JobMirror: Hashable, Sendable {
 
   /// All that the remote job had is here: the logs are put where they stay, and the origin job lets its resources go.
   private func closeStep() -> (Step, DelegatedJob.Action)? {
-    guard done.contains(.finish), copy == .whole, isStored, !done.contains(.close) else { return nil }
+    guard done.contains(.finish), !done.contains(.close), isNothing || (copy == .whole && isStored) else { return nil }
     return (.close, .close(holds))
   }
+
+  /// Whether the origin job runs, and there was no run at this target: it has brought nothing that could be copied.
+  private var isNothing: Bool { hasBegun && remoteIsOver && startTime == nil }
 
   /// The wait status. A job that was lost in the middle of its run has none, and counts as killed.
   private var finalStatus: WaitStatus? { status ?? (remoteIsOver ? WaitStatus(signal: 9) : nil) }
@@ -255,7 +308,7 @@ struct JobMirror: Hashable, Sendable {
   /// Whether the origin job has all that the remote one had.
   var isOver: Bool {
     guard remoteIsOver, underWay == nil, copy != .underWay else { return false }
-    return startTime == nil ? done.contains(.except) : done.contains(.close)
+    return startTime == nil && !hasBegun ? done.contains(.except) : done.contains(.close)
   }
 
   /// Whether the origin job has let its resources go.
@@ -265,5 +318,5 @@ struct JobMirror: Hashable, Sendable {
   var hasBegun: Bool { done.contains(.allocate) }
 
   /// Whether the origin job's execution has ended.
-  var isFinished: Bool { done.contains(.finish) || (remoteIsOver && startTime == nil) }
+  var isFinished: Bool { done.contains(.finish) || (remoteIsOver && startTime == nil && !hasBegun) }
 }

@@ -123,8 +123,12 @@ struct RemoteControl: Hashable, Sendable {
     isUnreleased = false
   }
 
+  /// A job that runs at its origin cannot be held there, so that nobody could let it go.
+  mutating func release() { if urgency == 0 { urgency = 16 } }
+
   /// Signals are for the processes that run now, not for those of another attempt.
-  mutating func restart() {
+  mutating func restart(isRunning: Bool) {
+    if isRunning { release() }
     remoteUrgency = nil
     isUnreleased = false
     urgencyIsDue = false

@@ -8,23 +8,29 @@ public enum StrayVerdict: Hashable, Sendable {
   case second
   /// Its job was cancelled at the origin, and is over there: no copy of it has a right to be, on record or not.
   case cancelled
+  /// Its job has gone elsewhere while the target could not be seen.
+  case abandoned
   /// It was handed over, and is its owner's at the target.
   case handedOver
   /// Nothing that somebody could act on, or not yet.
   case unknown
 
   /// - Parameters:
+  ///   - place: the target that it is at.
   ///   - isHeld: whether it waits for nothing but its release.
   ///   - record: the eventlog of its job at the origin, from its beginning.
-  public init(_ remote: JobID, isHeld: Bool, record: [EventlogEntry]) {
-    if isHeld {
-      let wasRecorded = record.contains { entry in
-        (entry.name == "delegated" || entry.name == "delegate::submit") && JobID(entry.context?["jobid"]) == remote
-      }
-      guard wasRecorded else {
-        self = .second
-        return
-      }
+  public init(_ remote: JobID, at place: FluxURI, isHeld: Bool, record: [EventlogEntry]) {
+    let recorded = record.lastIndex { entry in
+      (entry.name == "delegated" || entry.name == "delegate::submit") && JobID(entry.context?["jobid"]) == remote
+        && entry.context?["uri"]?.stringValue ?? place.description == place.description
+    }
+    if isHeld, recorded == nil {
+      self = .second
+      return
+    }
+    if let recorded, record[recorded...].contains(where: { $0.name == "delegate::exception" }) {
+      self = .abandoned
+      return
     }
     let fatal = record.filter { $0.name == "exception" && $0.context?["severity"]?.intValue == 0 }
     let isOver = record.contains { $0.name == "clean" }

@@ -38,11 +38,14 @@ public struct TargetList: Hashable, Sendable {
   public let targets: [Target]
   /// What changes in the jobs that are sent to a target, for those that change something.
   public let rules: [FluxURI: TargetRules]
+  /// On what terms targets take jobs, for those that have any.
+  public let terms: [FluxURI: TargetTerms]
 
   /// No targets.
   public init() {
     targets = []
     rules = [:]
+    terms = [:]
   }
 
   /// The targets in an instance's configuration; none when it has no key `delegate`.
@@ -50,8 +53,7 @@ public struct TargetList: Hashable, Sendable {
   /// - Throws: ``RequestError``, which names the target by its number and says what is wrong with it.
   public init(configuration: JSON) throws(RequestError) {
     guard let value = configuration["delegate"] else {
-      targets = []
-      rules = [:]
+      self = TargetList()
       return
     }
     guard let entries = value.arrayValue else {
@@ -63,6 +65,7 @@ public struct TargetList: Hashable, Sendable {
     var targets: [Target] = []
     var labels: Set<String> = []
     var rules: [FluxURI: TargetRules] = [:]
+    var terms: [FluxURI: TargetTerms] = [:]
     for (number, entry) in entries.enumerated() {
       let target = try Self.target(entry, number)
       if let label = target.label, !labels.insert(label).inserted {
@@ -71,10 +74,14 @@ public struct TargetList: Hashable, Sendable {
       if let table = entry.objectValue, table.keys.contains(where: TargetRules.keys.contains) {
         rules[target.uri] = try TargetRules(table, target: number)
       }
+      if let table = entry.objectValue, table.keys.contains(where: TargetTerms.keys.contains) {
+        terms[target.uri] = try TargetTerms(table, target: number)
+      }
       targets.append(target)
     }
     self.targets = targets
     self.rules = rules
+    self.terms = terms
   }
 
   private static func target(_ entry: JSON, _ number: Int) throws(RequestError) -> Target {
@@ -82,7 +89,8 @@ public struct TargetList: Hashable, Sendable {
     guard let table = entry.objectValue else {
       throw RequestError("target \(number) of the configuration is neither a URI nor a table")
     }
-    for key in table.keys where key != "uri" && key != "label" && !TargetRules.keys.contains(key) {
+    let keys = TargetRules.keys.union(TargetTerms.keys).union(["uri", "label"])
+    for key in table.keys where !keys.contains(key) {
       throw RequestError(
         "target \(number) of the configuration has the unknown key '\(DelegationRequest.excerpt(key))'")
     }

@@ -30,7 +30,9 @@ import Testing
     return JobRecord(id: JobID(rawValue: 7), userID: 0, urgency: 20, jobspec: jobspec, eventlog: events)
   }
 
-  private func new() -> DelegatedJob { DelegatedJob(id: JobID(rawValue: 7), origin: "host:local:///a") }
+  private func new() -> DelegatedJob {
+    DelegatedJob(id: JobID(rawValue: 7), origin: "host:local:///a", limits: MirrorTests.limits)
+  }
 
   /// A machine that has just submitted.
   private func submitting() throws -> DelegatedJob {

@@ -23,7 +23,7 @@ import Testing
   }
 
   private func excluded(_ actions: [DelegatedJob.Action]) -> Set<FluxURI>? {
-    if case .choose(_, let tried) = actions.first { tried } else { nil }
+    if case .choose(_, let tried, _) = actions.first { tried } else { nil }
   }
 
   @Test func aRejectionMovesTheJobOn() throws {

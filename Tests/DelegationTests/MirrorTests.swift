@@ -33,7 +33,14 @@ import Testing
     return JobRecord(id: JobID(rawValue: 7), userID: 0, urgency: 16, jobspec: jobspec, eventlog: events)
   }
 
-  static func new() -> DelegatedJob { DelegatedJob(id: JobID(rawValue: 7), origin: "a") }
+  /// Without jitter, so that pauses are what they are.
+  static let limits = {
+    var limits = DelegatedJob.Limits()
+    limits.jitter = 0
+    return limits
+  }()
+
+  static func new() -> DelegatedJob { DelegatedJob(id: JobID(rawValue: 7), origin: "a", limits: limits) }
 
   static let alloc = entry("alloc", ["bypass": true])
   static let start = entry("start")
@@ -113,7 +120,8 @@ import Testing
       job.handle(.remote([.started(at: 5, Self.resources)])) == [
         .allocate(Self.resources, started: 5, isHeld: false, target: "b")
       ])
-    #expect(job.handle(.remote([.finished(at: 6, WaitStatus(exit: 3)), .over])) == [])
+    #expect(
+      job.handle(.remote([.finished(at: 6, WaitStatus(exit: 3)), .over])) == [.report(Self.target.uri, failure: nil)])
     // That the request was answered is not enough: its eventlog says when it has started.
     #expect(job.handle(.written) == [])
     #expect(

@@ -37,6 +37,8 @@ struct Faults {
   var slowMessages = 0.0
   /// How long the origin's events may take to be durable, in seconds.
   var durability = 0.05
+  /// How many choices and submissions have to wait, for a target takes no jobs. Where that happens, owners lose their patience as well.
+  var deferrals = 0.0
   /// Whether owners cancel, change and signal their jobs.
   var owners = 0.0
 
@@ -65,6 +67,12 @@ struct Faults {
   static let origin = Faults(
     agentCrashes: 1, pluginReloads: 2, managerReloads: 2, originCrashes: 2, slowMessages: 0.05, durability: 1,
     owners: 0.3)
+
+  /// Targets are away for longer than their jobs' owners have patience, or take no jobs.
+  static let elsewhere = Faults(
+    agentCrashes: 2, originCrashes: 1, targetCrashes: 2, connectionLosses: 3, outages: 3, targetReloads: 1,
+    amnesia: 0.1,
+    deferrals: 0.1, owners: 0.3)
 
   /// Those that the regular test takes in turns.
   static let all: [(name: String, faults: Faults)] = [

@@ -41,11 +41,20 @@ struct JobPlan {
   /// The forms of a request.
   enum Request: Int, CaseIterable {
     case handOff, handOffToAny, handOffByAttribute, mirrorURI, mirrorLabel, mirrorAny, mirrorInOrder
+    case impatientHandOff, impatientMirror, mirrorAtLeastOnce, mirrorAtLeastOnceInOrder
+
+    /// Those that wait for their targets for as long as it takes.
+    static let patient = allCases.prefix(7)
+
+    /// Whether it may run again elsewhere.
+    var isAtLeastOnce: Bool { self == .mirrorAtLeastOnce || self == .mirrorAtLeastOnceInOrder }
 
     var isMirror: Bool {
       switch self {
-      case .handOff, .handOffToAny, .handOffByAttribute: false
-      case .mirrorURI, .mirrorLabel, .mirrorAny, .mirrorInOrder: true
+      case .handOff, .handOffToAny, .handOffByAttribute, .impatientHandOff: false
+      case .mirrorURI, .mirrorLabel, .mirrorAny, .mirrorInOrder, .impatientMirror, .mirrorAtLeastOnce,
+        .mirrorAtLeastOnceInOrder:
+        true
       }
     }
 
@@ -59,6 +68,11 @@ struct JobPlan {
       case .mirrorLabel: #""delegate":"t0""#
       case .mirrorAny: #""delegate":{"policy":"random","attempts":3}"#
       case .mirrorInOrder: #""delegate":{"targets":["t2","t0"]}"#
+      case .impatientHandOff: #""delegate":{"policy":"random","mode":"hand-off","patience":1}"#
+      case .impatientMirror: #""delegate":{"policy":"random","patience":1.5}"#
+      case .mirrorAtLeastOnce: #""delegate":{"policy":"random","delivery":"at-least-once","patience":"1s"}"#
+      case .mirrorAtLeastOnceInOrder:
+        #""delegate":{"targets":["t0","t1","t2"],"delivery":"at-least-once","patience":2}"#
       }
     }
 
@@ -78,7 +92,8 @@ struct JobPlan {
 
   /// Any job.
   static func any(_ random: inout SplitMix64, _ faults: Faults) -> JobPlan {
-    var plan = JobPlan(request: Request.allCases[random.below(Request.allCases.count)])
+    let requests = faults.deferrals > 0 ? Request.allCases[...] : Request.patient
+    var plan = JobPlan(request: requests[random.below(requests.count)])
     plan.submitAt = random.between(0, 0.2)
     plan.runtime = random.chance(0.2) ? random.between(0, 0.02) : random.between(0, 2)
     plan.wait = random.between(0, 0.3)

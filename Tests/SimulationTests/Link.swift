@@ -70,7 +70,8 @@ final class Link {
       for (id, entry) in found.sorted(by: { $0.key < $1.key }) {
         if let job = agent.origin.job(entry.mark.id) { agent.stray(id, isHeld: entry.isHeld, job, at: self) }
       }
-      if found.isEmpty {
+      // TargetJournal.hasNoStrays
+      if unclaimed.values.allSatisfy(\.isOver) {
         request("ping") { (reply: @escaping (Bool) -> Void) in
           reply(true)
         } _: { [weak self] result in

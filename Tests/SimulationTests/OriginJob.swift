@@ -56,6 +56,8 @@ final class OriginJob {
   var lostItsChoice = false
   /// Whether something went wrong with it that others are to blame for.
   var isExcused = false
+  /// How often it has gone elsewhere, as far as anybody ever had it on record.
+  private(set) var departures = 0
   /// Whether a target has lost a copy of it.
   var lostItsCopy = false
   var isBeingPosted = false
@@ -71,6 +73,9 @@ final class OriginJob {
   }
 
   var isActive: Bool { state != .inactive }
+
+  /// How often it may run: once, or as often more as it has gone elsewhere, if its owner wants that.
+  var maximumRuns: Int { plan.request.isAtLeastOnce ? 1 + departures : 1 }
 
   /// GuestJob.graft
   func moveLogs() {
@@ -189,6 +194,7 @@ final class OriginJob {
       if selected == nil { return "a failed attempt without a choice" }
       selected = nil
       recorded = nil
+      departures += 1
     case "delegate::start":
       if recorded == nil { return "a start without a remote job" }
     default: break

@@ -42,6 +42,32 @@ import Testing
     Mistake(words: "a step's answer comes before the next attempt", seeds: [7, 254]),
   ]
 
+  /// The same in worlds in which jobs go elsewhere.
+  static let mistakesElsewhere = [
+    // A job of which it was known how it had ended went elsewhere, and had two ends.
+    Mistake(
+      words: "what has ended is not run again",
+      seeds: [3_868_447_432_561_918_339, 3_868_447_432_561_919_604, 3_868_447_432_561_930_049]),
+    // The copy of a second attempt stayed held, for its owner had held the first one; nobody can let go a job that runs.
+    Mistake(words: "a job that runs is not held", seeds: [3_868_447_432_561_919_105]),
+    // A copy that was cancelled before it was on record was followed and released, for the attempt before had run.
+    Mistake(words: "only what is on record is followed", seeds: [3_868_447_432_561_927_867]),
+    // A remote job that was over was told its urgency.
+    Mistake(words: "nothing is asked of what is over", seeds: [2_007_410_660_466_510_507]),
+    // After a restart of the origin a new attempt's output was copied to a namespace that was not there.
+    Mistake(
+      words: "the logs are opened again for a new attempt",
+      seeds: [6_136_091_002_789_540_179, 6_136_091_002_789_546_380, 6_136_091_002_789_556_169]),
+  ]
+
+  @Test(arguments: mistakesElsewhere) func doesNotComeBackElsewhere(_ mistake: Mistake) {
+    for seed in mistake.seeds {
+      let world = RandomWorldTests.elsewhere(seed)
+      world.run()
+      #expect(world.violation == nil, "FD_ELSEWHERE=1 FD_SEED=\(seed)")
+    }
+  }
+
   @Test(arguments: mistakes) func doesNotComeBack(_ mistake: Mistake) {
     for seed in mistake.seeds {
       let world = RandomWorldTests.world(seed)

@@ -106,7 +106,11 @@ final class SimAgent {
     guard isAlive else { return }
     if case .discovered = event { unheard.remove(index) }
     if case .discovered = event, machines[index] == nil {
-      machines[index] = DelegatedJob(id: origin.jobs[index].id, origin: name, originStart: origin.started)
+      var limits = DelegatedJob.Limits()
+      // Seeds of old have none.
+      if world.faults.deferrals == 0 { limits.jitter = 0 }
+      machines[index] = DelegatedJob(
+        id: origin.jobs[index].id, origin: name, originStart: origin.started, limits: limits)
     }
     switch event {
     case .origin(let entry): if Origin.isCancellation(entry) { toldOfCancel.insert(index) }
@@ -144,9 +148,23 @@ final class SimAgent {
       send("release of job \(index)") { [self] in
         if origin.attached === self { _ = origin.release(job, holds, status) }
       }
-    case .annotate, .memo: break
+    case .annotate, .memo, .report: break
+    case .awaitPatience(_, let delivery, let patience, let isHeld, let number):
+      guard isHeld || delivery == .atLeastOnce else { break }
+      let seconds = patience ?? Delivery.defaultPatience
+      world.after(seconds, "") { [self] in if isAlive { feed(index, .impatient(number)) } }
+    case .sweep(let uri):
+      visits.remove(SimTarget.number(of: uri))
+      visit(world.targets[SimTarget.number(of: uri)], after: 1)
+    case .renew:
+      write(job, "empty logs") {
+        job.hasNamespace = true
+        job.hasOutput = false
+        return nil
+      }
     case .pause(let seconds): world.after(seconds, "") { [self] in if isAlive { feed(index, .timer) } }
-    case .choose(let request, let tried): choose(index, request, tried)
+    case .choose(let request, let tried, let isReachable):
+      if isReachable { chooseReachable(index, request, tried) } else { choose(index, request, tried) }
     case .read(let submission): read(job, submission)
     case .post(let name, let context):
       write(job, "post \(name)") { [origin] in origin.post(job, name, context) ? nil : "ENOENT" }
@@ -221,8 +239,33 @@ final class SimAgent {
       guard isAlive else { return }
       let candidates = ((try? Self.list.candidates(for: request)) ?? []).filter { !tried.contains($0.uri) }
       guard let first = candidates.first else { return feed(index, .unchoosable("no target is left")) }
+      if defers(index) { return }
       guard case .random = request.selection else { return feed(index, .chosen(first)) }
       feed(index, .chosen(candidates[world.random.below(candidates.count)]))
+    }
+  }
+
+  /// TargetGovernor: no target takes jobs now.
+  private func defers(_ index: Int) -> Bool {
+    guard !world.isHealed, world.random.chance(world.faults.deferrals) else { return false }
+    feed(index, .deferred("as planned"))
+    world.after(world.random.between(0, 2), "") { [self] in if isAlive { feed(index, .admissible) } }
+    return true
+  }
+
+  /// Chooser: of those that can be connected.
+  private func chooseReachable(_ index: Int, _ request: DelegationRequest, _ tried: Set<FluxURI>) {
+    let candidates = ((try? Self.list.candidates(for: request)) ?? []).filter { !tried.contains($0.uri) }
+    guard !candidates.isEmpty else { return feed(index, .unchoosable("no target is left")) }
+    var left = candidates.count
+    var found: [Target] = []
+    for candidate in candidates {
+      withTarget(candidate.uri) { [self] result in
+        if case .success = result { found.append(candidate) }
+        left -= 1
+        guard left == 0 else { return }
+        feed(index, found.isEmpty ? .deferred("") : .chosen(found[world.random.below(found.count)]))
+      }
     }
   }
 
@@ -322,6 +365,7 @@ final class SimAgent {
   }
 
   private func submit(_ index: Int, _ uri: FluxURI, _ jobspec: Jobspec) {
+    if defers(index) { return }
     withTarget(uri) { [self] result in
       switch result {
       case .failure(let failure): feed(index, .unreachable(failure))
@@ -403,13 +447,14 @@ final class SimAgent {
       guard let remote = machine.remote, remote != id else { return }
     }
     send("record of job \(job.index)") { [self] in
-      let verdict = StrayVerdict(id, isHeld: isHeld, record: Array(job.eventlog.prefix(job.durable)))
+      let verdict = StrayVerdict(
+        id, at: link.target.target.uri, isHeld: isHeld, record: Array(job.eventlog.prefix(job.durable)))
       world.after(world.delay(), "") { [self] in
         guard isAlive else { return }
         switch verdict {
         case .unknown: return
         case .handedOver: return link.forget(id)
-        case .second, .cancelled: break
+        case .second, .cancelled, .abandoned: break
         }
         link.request("cancel of the stray \(id)") { (reply: @escaping (Bool) -> Void) in
           link.target.cancel(id)

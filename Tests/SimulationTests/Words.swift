@@ -22,7 +22,7 @@ enum Words {
     case .submit(let uri, _): "submit \(uri)"
     case .post(let name, _): "post \(name)"
     case .allocate: "allocate"
-    case .choose(_, let tried): "choose but \(tried.map(\.description).sorted())"
+    case .choose(_, let tried, _): "choose but \(tried.map(\.description).sorted())"
     case .read: "read"
     case .look(let uri, _): "look \(uri)"
     default: "\(action)"

@@ -230,18 +230,18 @@ final class World {
       guard job.copies.count > 1 else { continue }
       var released = 0
       for copy in job.copies where copy.isReleased { released += 1 }
-      if released > 1 { doubled(job, "job \(job.index): \(released) copies may run at once") }
+      if released > job.maximumRuns { doubled(job, "job \(job.index): \(released) copies may run at once") }
     }
   }
 
   /// A copy starts.
   func started(_ copy: RemoteJob) {
     let job = copy.owner
-    if job.isCancelled, !job.isActive, !job.isOrphaned, now > job.cancelled + Self.lastWord {
+    if job.isCancelled, !job.isActive, !job.isOrphaned, now > job.cancelled + Self.lastWord, job.maximumRuns == 1 {
       fail("job \(job.index): was cancelled, and runs at a target")
     }
     copy.owner.executions += 1
-    if copy.owner.executions > 1 {
+    if copy.owner.executions > copy.owner.maximumRuns {
       doubled(copy.owner, "job \(copy.owner.index): executed \(copy.owner.executions) times")
     }
   }

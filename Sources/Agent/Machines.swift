@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import Delegation
+import FluxJob
+import Targets
+
+/// The machines of all jobs: inputs in, one at a time; what is to be done out.
+struct Machines {
+  /// What is to be done, by a task of its own.
+  enum Work: Sendable {
+    case perform(DelegatedJob.Action, JobID)
+    case judge(TargetJournal.Stray, at: FluxURI)
+  }
+
+  /// The origin's name, for marks.
+  let name: String
+  /// When the origin was started, in seconds since the epoch.
+  let started: Double
+  let limits: DelegatedJob.Limits
+  let log: OriginLog
+  let governor: TargetGovernor
+  private var jobs: [JobID: DelegatedJob] = [:]
+
+  init(name: String, started: Double, limits: DelegatedJob.Limits, log: OriginLog, governor: TargetGovernor) {
+    self.name = name
+    self.started = started
+    self.limits = limits
+    self.log = log
+    self.governor = governor
+  }
+
+  mutating func take(_ input: Agent.Input) -> [Work] {
+    switch input {
+    case .job(let id, let event): return handle(event, of: id)
+    case .stray(let found, let uri): return isStray(found) ? [.judge(found, at: uri)] : []
+    case .reachable(let uri): return resume(at: uri)
+    case .list(let answer):
+      answer.yield(jobs.values.map(\.summary))
+      answer.finish()
+      return []
+    }
+  }
+
+  /// Whether a job cannot be the copy that its machine will release or follow: there is no machine, or it has another one. While a machine does
+  /// not know its copy yet, nothing is a stray.
+  private func isStray(_ found: TargetJournal.Stray) -> Bool {
+    guard let job = jobs[found.mark.id] else { return true }
+    guard let remote = job.remote else { return false }
+    return remote != found.id
+  }
+
+  /// A target is connected again: who waits for it need not wait for the end of a pause.
+  private mutating func resume(at uri: FluxURI) -> [Work] {
+    var work: [Work] = []
+    for (id, job) in jobs where job.isWaiting(for: uri) { work += handle(.timer, of: id) }
+    return work
+  }
+
+  private mutating func handle(_ event: DelegatedJob.Event, of id: JobID) -> [Work] {
+    if case .discovered = event, jobs[id] == nil {
+      jobs[id] = DelegatedJob(id: id, origin: name, originStart: started, limits: limits)
+    }
+    guard let before = jobs[id] else {
+      // An answer that came too late may have had it counted at a target.
+      governor.forget(id)
+      // Nothing of a job without a machine is at a target: it runs at home, or is over. When it is ended the plugin need not keep it.
+      guard case .origin(let entry) = event, entry.name == "exception" else { return [] }
+      return [.perform(.release(DelegatedJob.Holds(), nil), id)]
+    }
+    var job = before
+    jobs[id] = nil
+    let actions = job.handle(event)
+    jobs[id] = job
+    count(id, before, job)
+    var work: [Work] = []
+    for action in actions {
+      switch action {
+      case .forget:
+        jobs[id] = nil
+        governor.forget(id)
+      case .complain(let words): log.error(words)
+      case .report(let uri, let failure):
+        if let words = governor.report(id, at: uri, failure: failure) { log.warning("\(uri): \(words)") }
+      default: work.append(.perform(action, id))
+      }
+    }
+    // That a target cannot be reached is said once a try, not once a job.
+    if case .pausing(let next) = job.state, next.isOfTheOrigin, let reason = job.reason {
+      log.warning("\(id): \(reason)")
+    }
+    return work
+  }
+
+  /// Keeps the count of jobs at each target.
+  private func count(_ id: JobID, _ before: DelegatedJob, _ after: DelegatedJob) {
+    if let place = before.place, place != after.place { governor.leave(id, place) }
+    if let place = after.place, after.remote != nil, before.remote == nil || place != before.place {
+      governor.enter(id, place)
+    }
+  }
+}
+
+extension DelegatedJob.Next {
+  /// Whether the origin, and not a target, is what did not do what it was told.
+  fileprivate var isOfTheOrigin: Bool {
+    switch self {
+    case .read, .select, .mirror, .record, .abandon, .renew, .conclude: true
+    case .search, .look, .follow, .submit, .release, .cancel: false
+    }
+  }
+}
+
+extension DelegatedJob {
+  /// Whether it waits until a target can be asked again.
+  fileprivate func isWaiting(for uri: FluxURI) -> Bool {
+    switch state {
+    case .pausing(.look), .pausing(.follow), .pausing(.submit), .pausing(.release), .pausing(.cancel): place == uri
+    // All targets have to be asked, and this one may have been the last.
+    case .pausing(.search): true
+    default: false
+    }
+  }
+}

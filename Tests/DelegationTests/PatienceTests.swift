@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import Testing
+
+@testable import Delegation
+
+/// A target that cannot be seen, or takes no jobs now.
+@Suite struct PatienceTests {
+  private static let lost = TargetFailure("b: gone", isTransient: true)
+  private static let other = Target(uri: FluxURI(local: "/c"), label: "c")
+  private static let anywhere = #"{"policy":"random","patience":"90s"}"#
+  private static let atLeastOnce = #"{"policy":"random","delivery":"at-least-once","patience":90}"#
+  private static let prolog = MirrorTests.entry("prolog-start", ["description": "delegate"])
+
+  private func job(_ delegate: String, _ events: [EventlogEntry], start: Double = 0) throws -> DelegatedJob {
+    var job = DelegatedJob(id: JobID(rawValue: 7), origin: "a", originStart: start)
+    _ = job.handle(.discovered(isNew: false))
+    _ = job.handle(.read(try MirrorTests.record(MirrorTests.submitted + events, delegate: delegate)))
+    return job
+  }
+
+  private func names(_ actions: [DelegatedJob.Action]) -> [String] {
+    actions.map { action in
+      switch action {
+      case .post(let name, _): name
+      case .raise(let type, _, _): type
+      default: "\(action)".prefix { $0.isLetter }.description
+      }
+    }
+  }
+
+  /// Sent, and no answer: a copy at the target is held, and never released unless it is on record.
+  @Test func aHeldCopyIsLeftBehind() throws {
+    var job = try job(Self.anywhere, [MirrorTests.selected])
+    #expect(job.state == .looking)
+    let first = job.handle(.unreachable(Self.lost))
+    #expect(
+      first.last == .awaitPatience(MirrorTests.target.uri, nil, patience: 90, isHeld: true, number: 0), "\(first)")
+    // Over, but it is looked once more.
+    #expect(names(job.handle(.impatient(0))) == ["look"])
+    let reconsidered = job.handle(.unreachable(Self.lost))
+    guard case .choose(_, [MirrorTests.target.uri], isReachable: true) = reconsidered.first else {
+      Issue.record("\(reconsidered)")
+      return
+    }
+    #expect(names(job.handle(.chosen(Self.other))) == ["delegate::exception"])
+    let left = job.handle(.written)
+    #expect(left.first == .sweep(MirrorTests.target.uri))
+    #expect(names(left) == ["sweep", "delegate::select"])
+    #expect(job.place == Self.other.uri)
+    #expect(names(job.handle(.written)) == ["submit"])
+  }
+
+  /// An outage at home: no other target can be connected either, so the job stays where it is.
+  @Test func nowhereElse() throws {
+    var job = try job(Self.anywhere, [MirrorTests.selected])
+    _ = job.handle(.unreachable(Self.lost))
+    _ = job.handle(.impatient(0))
+    _ = job.handle(.unreachable(Self.lost))
+    let stays = job.handle(.deferred(""))
+    #expect(names(stays).contains("awaitPatience"), "\(stays)")
+    #expect(job.state == .pausing(.look))
+    // The patience before means nothing any more.
+    #expect(job.handle(.impatient(0)) == [])
+    #expect(names(job.handle(.timer)) == ["look"])
+    #expect(names(job.handle(.found(MirrorTests.remote))) == ["delegate::submit"])
+  }
+
+  /// What was released may run: only its owner can say that it may run twice.
+  @Test func aReleasedCopyIsWaitedFor() throws {
+    var job = try job(Self.anywhere, [MirrorTests.selected, MirrorTests.accepted])
+    let lost = job.handle(.lost(Self.lost))
+    guard case .awaitPatience(_, nil, patience: 90, isHeld: false, number: _) = lost[1] else {
+      Issue.record("\(lost)")
+      return
+    }
+  }
+
+  /// An origin that has lost events may have released what it does not know of.
+  @Test func anOriginThatWasRestartedKnowsLess() throws {
+    var job = try job(Self.anywhere, [MirrorTests.selected], start: 100)
+    #expect(names(job.handle(.found(nil))) == ["look"])
+    let lost = job.handle(.unreachable(Self.lost))
+    #expect(
+      lost.contains(.awaitPatience(MirrorTests.target.uri, nil, patience: 90, isHeld: false, number: 0)), "\(lost)")
+  }
+
+  @Test func aRunningJobGoesElsewhere() throws {
+    var job = try job(
+      Self.atLeastOnce,
+      [MirrorTests.selected, MirrorTests.accepted, Self.prolog, MirrorTests.alloc, MirrorTests.start])
+    let lost = job.handle(.lost(Self.lost))
+    guard case .awaitPatience(_, .atLeastOnce, _, _, let number) = lost[1] else {
+      Issue.record("\(lost)")
+      return
+    }
+    _ = job.handle(.impatient(number))
+    _ = job.handle(.lost(Self.lost))
+    _ = job.handle(.chosen(Self.other))
+    #expect(names(job.handle(.written)) == ["sweep", "renew"])
+    #expect(names(job.handle(.written)) == ["delegate::select"])
+    #expect(names(job.handle(.written)) == ["submit"])
+    _ = job.handle(.accepted(JobID(rawValue: 100)))
+    _ = job.handle(.written)
+    _ = job.handle(.following)
+    // It has its resources: neither allocation nor start come again, and the output is copied from its beginning.
+    let started = job.handle(.remote([.urgency(0), .urgency(16), .started(at: 9, MirrorTests.resources)]))
+    #expect(
+      started == [
+        .store(MirrorTests.resources, isInherited: true), .copy(Self.other.uri, JobID(rawValue: 100), .rest),
+      ])
+  }
+
+  /// Its agent dies in between: the next one empties the logs before it chooses.
+  @Test func takenOverBetweenTwoAttempts() throws {
+    let failed = MirrorTests.entry("delegate::exception", ["attempt": 1, "note": "b: it cannot be seen"])
+    let events = [
+      MirrorTests.selected, MirrorTests.accepted, Self.prolog, MirrorTests.alloc, MirrorTests.entry("depend"),
+      MirrorTests.start, failed,
+    ]
+    var job = try job(Self.atLeastOnce, events)
+    #expect(job.state == .renewing)
+    #expect(names(job.handle(.written)) == ["choose"])
+    // Nobody can take it: its end is ours to write.
+    #expect(names(job.handle(.unchoosable("none"))) == ["DelegationFailure"])
+    let end = job.handle(.written)
+    guard case .release(_, WaitStatus(signal: 15), hasLogs: true) = end.first else {
+      Issue.record("\(end)")
+      return
+    }
+  }
+
+  /// What has ended is not run again, whatever is missing of it.
+  @Test func anEndedJobIsNotRunAgain() throws {
+    var job = try job(
+      Self.atLeastOnce,
+      [MirrorTests.selected, MirrorTests.accepted, Self.prolog, MirrorTests.alloc, MirrorTests.start])
+    _ = job.handle(.following)
+    _ = job.handle(.remote([.started(at: 5, MirrorTests.resources), .finished(at: 6, WaitStatus(exit: 0))]))
+    #expect(!names(job.handle(.lost(Self.lost))).contains("awaitPatience"))
+  }
+
+  // MARK: A target that takes no jobs
+
+  @Test func aJobWaitsForItsTarget() throws {
+    var job = try job(#""b""#, [])
+    #expect(job.state == .choosing)
+    let shown = job.handle(.deferred("b: drained"))
+    #expect(shown == [.annotate(["delegate": ["waits": "b: drained"]])])
+    #expect(job.reason == "b: drained")
+    #expect(job.handle(.deferred("b: drained")) == [], "the same is shown once")
+    #expect(names(job.handle(.admissible)) == ["choose"])
+    _ = job.handle(.chosen(MirrorTests.target))
+    #expect(job.reason == nil)
+    _ = job.handle(.written)
+    #expect(job.handle(.deferred("b: max-rate")) == [.annotate(["delegate": ["waits": "b: max-rate"]])])
+    #expect(job.state == .queueing && job.place == MirrorTests.target.uri)
+    #expect(names(job.handle(.admissible)) == ["submit"])
+  }
+
+  /// Nothing was sent: it is over at once.
+  @Test(arguments: [false, true]) func cancelledWhileItWaits(_ isQueued: Bool) throws {
+    var job = try job(#""b""#, [])
+    if isQueued {
+      _ = job.handle(.chosen(MirrorTests.target))
+      _ = job.handle(.written)
+    }
+    _ = job.handle(.deferred("b: drained"))
+    let cancel = MirrorTests.entry("exception", ["type": "cancel", "severity": 0, "note": "", "userid": 0])
+    #expect(names(job.handle(.origin(cancel))) == ["release", "forget"])
+  }
+
+  /// Jobs that have lost the same target do not all ask at the same moment; a job's own pauses are always the same.
+  @Test func pausesAreSpread() throws {
+    func pauses(_ number: UInt64) throws -> [Double] {
+      var job = DelegatedJob(id: JobID(rawValue: number), origin: "a")
+      _ = job.handle(.discovered(isNew: false))
+      var found: [Double] = []
+      for _ in 0..<10 {
+        if case .pause(let seconds) = job.handle(.unreadable("busy", isGone: false)).first { found.append(seconds) }
+        _ = job.handle(.timer)
+      }
+      return found
+    }
+    let all = try (1...100).map { try pauses($0) }
+    #expect(try pauses(1) == all[0])
+    #expect(Set(all.map(\.[0])).count > 90)
+    #expect(all.allSatisfy { (0.75...1.25).contains($0[0]) && (1.5...2.5).contains($0[1]) && $0[9] <= 60 })
+    let mean = all.map(\.[0]).reduce(0, +) / 100
+    #expect((0.95...1.05).contains(mean), "\(mean)")
+  }
+
+  // MARK: Strays
+
+  @Test func whatWasLeftBehindIsCancelled() {
+    let failed = MirrorTests.entry("delegate::exception", ["attempt": 1, "note": ""])
+    let record = MirrorTests.submitted + [MirrorTests.selected, MirrorTests.accepted]
+    let place = MirrorTests.target.uri
+    func verdict(_ record: [EventlogEntry], at place: FluxURI, isHeld: Bool) -> StrayVerdict {
+      StrayVerdict(MirrorTests.remote, at: place, isHeld: isHeld, record: record)
+    }
+    #expect(verdict(record, at: place, isHeld: false) == .unknown)
+    #expect(verdict(record + [failed], at: place, isHeld: false) == .abandoned)
+    // The same number at another target is another job.
+    #expect(verdict(record, at: Self.other.uri, isHeld: true) == .second)
+  }
+}
