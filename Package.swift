@@ -66,10 +66,17 @@ let package = Package(
     .target(name: "CJobtap"),
     .target(name: "CJobtapHost", dependencies: ["CJobtap"]),
     .target(name: "CSpawn"),
+    // Debian has the static library beside the shared one: a release needs nothing where it runs.
+    .target(
+      name: "CSQLite",
+      linkerSettings: [
+        .linkedLibrary("sqlite3", .when(configuration: .debug)),
+        .unsafeFlags(["-Xlinker", "-l:libsqlite3.a"], .when(configuration: .release)),
+      ]),
     .target(
       name: "EmbeddedFlux",
       dependencies: nio + [
-        "FluxJob", "FluxWire", "FluxConnection", "CJobtap", "CJobtapHost", "CSpawn", logging,
+        "FluxJob", "FluxWire", "FluxConnection", "CJobtap", "CJobtapHost", "CSpawn", "CSQLite", logging,
       ],
       swiftSettings: strict, linkerSettings: exportHostSymbols),
 
