@@ -38,12 +38,16 @@ struct StartCommand: ContextCommand {
   @Option(help: "The path of its socket (default: a new directory in TMPDIR).")
   var socket: String?
 
+  @Option(help: "The directory in which jobs are kept, also over a restart (default: memory only).")
+  var statedir: String?
+
   @Argument(parsing: .captureForPassthrough, help: "A command and its arguments.")
   var command: [String] = []
 
   func execute(in context: CommandContext) async throws -> Int32 {
     let configuration = EmbeddedInstance.Configuration(
-      name: name, nodes: nodes, coresPerNode: cores, gpusPerNode: gpus, socketPath: socket)
+      name: name, nodes: nodes, coresPerNode: cores, gpusPerNode: gpus, socketPath: socket,
+      stateDirectory: statedir)
     let words = try PassthroughArguments.command(command, of: Self.self, mayBeEmpty: true)
     return try await EmbeddedInstance.withInstance(configuration, logger: context.logger) { instance in
       guard !words.isEmpty else { return await Self.serve(instance, context) }

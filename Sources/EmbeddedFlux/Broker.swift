@@ -36,6 +36,8 @@ final class Broker {
   private var eventSequence: UInt32 = 0
   private var nextClient: UInt64 = 0
   private let clientPrefix: String
+  /// Where the state is kept; nothing leaves before what it tells of is written.
+  var store: StateStore?
 
   init(loop: any EventLoop, logger: Logger) {
     self.loop = loop
@@ -115,6 +117,7 @@ final class Broker {
 
   private func dispatch(_ message: Message) {
     let topic = message.topic ?? ""
+    if let refusal = store?.refusal(of: message) { return refuse(message, refusal) }
     guard message.detail == Message.anyNode || (message.detail == 0 && !message.options.contains(.upstream)) else {
       return respond(to: message, errnum: .hostUnreachable)
     }
@@ -151,14 +154,14 @@ final class Broker {
   /// - Returns: false when no client has.
   private func forward(_ message: Message) -> Bool {
     guard let topic = message.topic, let name = message.service, let owner = clientServices.owner(of: name),
-      services[String(name)] == nil, let client = clients[owner]
+      services[String(name)] == nil, clients[owner] != nil
     else { return false }
     guard topic.utf8.count > name.utf8.count else {
       respond(to: message, errnum: .notImplemented)
       return true
     }
     if let sender = message.routes?.first { clients[sender]?.disconnects.note(message) }
-    client.send(message)
+    send(message, to: owner)
     return true
   }
 
@@ -203,11 +206,27 @@ final class Broker {
   }
 
   private func send(_ response: Message) {
-    guard var routes = response.routes, let first = routes.first, let client = clients[first] else { return }
+    guard var routes = response.routes, let first = routes.first, clients[first] != nil else { return }
     routes.removeFirst()
     var response = response
     response.routes = routes
-    client.send(response)
+    send(response, to: first)
+  }
+
+  private func send(_ message: Message, to client: String) {
+    if store?.hold(message, for: client) != true { deliver(message, to: client) }
+  }
+
+  /// Gives a message to a client that waits for nothing any more.
+  func deliver(_ message: Message, to client: String) { clients[client]?.send(message) }
+
+  /// Answers at once: an error that changes nothing need not wait for what others have changed.
+  private func refuse(_ message: Message, _ error: ServiceError) {
+    guard !message.options.contains(.noResponse), let client = message.routes?.first else { return }
+    var response = Message.response(
+      to: message, errnum: error.errnum.rawValue, payload: error.text.map(Message.payload(text:)))
+    response.routes = Array(response.routes?.dropFirst() ?? [])
+    deliver(response, to: client)
   }
 
   // MARK: Events
@@ -228,7 +247,7 @@ final class Broker {
     event.detail = eventSequence
     event.routes = event.routes ?? []
     let topic = event.topic ?? ""
-    for client in clients.values where client.subscriptions.keys.contains(where: topic.hasPrefix) { client.send(event) }
+    for (id, client) in clients where client.subscriptions.keys.contains(where: topic.hasPrefix) { send(event, to: id) }
     return eventSequence
   }
 

@@ -34,11 +34,14 @@ public final class EmbeddedInstance: Sendable {
     public var socketPath: String?
     /// Its configuration object, as `config.get` shows it.
     public var settings: JSON
+    /// The directory in which its jobs are kept; nil keeps them in memory only.
+    public var stateDirectory: String?
 
     /// A configuration; cores default to the machine's.
     public init(
       name: String = "node", nodes: Int = 1, coresPerNode: Int? = nil, gpusPerNode: Int = 0,
-      properties: [String: IDSet] = [:], socketPath: String? = nil, settings: JSON = [:]
+      properties: [String: IDSet] = [:], socketPath: String? = nil, settings: JSON = [:],
+      stateDirectory: String? = nil
     ) {
       self.name = name
       self.nodes = nodes
@@ -47,6 +50,7 @@ public final class EmbeddedInstance: Sendable {
       self.properties = properties
       self.socketPath = socketPath
       self.settings = settings
+      self.stateDirectory = stateDirectory
     }
   }
 
@@ -84,16 +88,27 @@ public final class EmbeddedInstance: Sendable {
     signal(SIGPIPE, SIG_IGN)
     // Inherited as ignored it would hide how children end.
     signal(SIGCHLD, SIG_DFL)
+    let state = try configuration.stateDirectory.map { try StateDirectory($0) }
+    defer { state?.release() }
+    // A limit on the size of files is an error of a write, not the end.
+    if state != nil { signal(SIGXFSZ, SIG_IGN) }
     let directory = try RunDirectory(socketPath: configuration.socketPath)
     defer { directory.remove() }
     let loop = MultiThreadedEventLoopGroup.singleton.next()
     let reactor = try ProcessReactor(loop)
     let path = directory.socketPath
     let uri = FluxURI(local: path)
-    let core = try await loop.submit {
-      let core = try InstanceCore(configuration, uri: uri, runDirectory: directory.path, loop, reactor, logger)
-      return NIOLoopBound(core, eventLoop: loop)
-    }.get()
+    let core: NIOLoopBound<InstanceCore>
+    do {
+      core = try await loop.submit {
+        let core = try InstanceCore(
+          configuration, uri: uri, runDirectory: directory.path, stateDirectory: state, loop, reactor, logger)
+        return NIOLoopBound(core, eventLoop: loop)
+      }.get()
+    } catch {
+      try? await reactor.stop()
+      throw error
+    }
     let server: any Channel
     do { server = try await listen(path, core, loop) } catch {
       try? await reactor.stop()
@@ -160,5 +175,6 @@ public final class EmbeddedInstance: Sendable {
       try? await Task.sleep(for: .milliseconds(10))
     }
     try? await loop.submit { core.value.close() }.get()
+    try? await loop.submit { core.value.writer }.get()?.stop()
   }
 }

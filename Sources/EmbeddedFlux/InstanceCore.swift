@@ -14,11 +14,13 @@ final class InstanceCore {
   let manager: JobManager
   private let executor: JobExecutor
   private let exec: ExecService
+  private let store: StateStore?
   private var services: [any Service] = []
   private var connections: [String: any Channel] = [:]
 
   init(
-    _ configuration: EmbeddedInstance.Configuration, uri: FluxURI, runDirectory: String, _ loop: any EventLoop,
+    _ configuration: EmbeddedInstance.Configuration, uri: FluxURI, runDirectory: String,
+    stateDirectory: StateDirectory?, _ loop: any EventLoop,
     _ reactor: ProcessReactor, _ logger: Logger
   ) throws {
     broker = Broker(loop: loop, logger: logger)
@@ -29,9 +31,11 @@ final class InstanceCore {
     executor = JobExecutor(
       broker, manager, reactor, uri: uri.description, directory: runDirectory, setsHostname: setsHostname)
     exec = ExecService(broker, log, reactor, uri: uri.description)
+    store = try stateDirectory.map { [broker, log] in try StateStore($0, broker, log) }
     manager.executor = executor
-    let attributes = AttributeService(
-      broker, Self.attributes(configuration, uri, runDirectory, resources, started: broker.now()))
+    var values = Self.attributes(configuration, uri, runDirectory, resources, started: broker.now())
+    values["statedir"] = stateDirectory?.path
+    let attributes = AttributeService(broker, values)
     let resource = ResourceService(broker, manager)
     let config = ConfigService(broker, configuration.settings)
     do { try manager.queues.configure(configuration.settings) } catch {
@@ -51,6 +55,23 @@ final class InstanceCore {
       broker.register(name, service)
       services.append(service)
     }
+    if let stateDirectory { try restart(from: stateDirectory) }
+  }
+
+  /// Everything is there but the clients: the jobs of the state directory go on.
+  private func restart(from directory: StateDirectory) throws {
+    guard let store else { return }
+    manager.store = store
+    do throws(Database.Failure) { try manager.load() } catch {
+      throw StateStore.startError(directory.databasePath, error)
+    }
+    broker.store = store
+    store.refused = { [unowned manager] id, words in
+      guard let job = manager.jobs[id], job.isActive else { return }
+      manager.raise(job, type: "state", severity: 0, note: words, userID: job.userID)
+    }
+    store.writer.start()
+    manager.resume()
   }
 
   private static func hostname() -> String {
@@ -97,10 +118,14 @@ final class InstanceCore {
     exec.stop()
   }
 
-  var isIdle: Bool { executor.isIdle && exec.isIdle }
+  var isIdle: Bool { executor.isIdle && exec.isIdle && store?.isIdle ?? true }
+
+  /// What still writes to the state directory.
+  var writer: StateWriter? { store?.writer }
 
   func close() {
     for channel in connections.values { channel.close(promise: nil) }
     connections.removeAll()
+    store?.close()
   }
 }

@@ -9,17 +9,10 @@ final class Job {
   let id: JobID
   let userID: UInt32
   let flags: Int
-  /// The submitted text, environment included.
-  let signed: String
-  /// The jobspec as submitted.
-  let jobspec: Jobspec
-  /// The jobspec without its environment, as everybody but the job itself sees it.
-  let redacted: JSON
-  /// The same with updates applied.
-  private(set) var current: JSON
-  /// The resources that it asks for, with updates applied.
-  private(set) var demand: VirtualCluster.Demand
-  private(set) var eventlog: [EventlogEntry] = []
+  /// Its documents and logs; nil once it has ended and they are in the state directory alone.
+  private(set) var body: JobBody?
+  /// What listings show of the body when that is not here.
+  private(set) var digest: JobDigest?
   private(set) var state = JobState.new
   private(set) var urgency: Int
   private(set) var priority: Int64 = -1
@@ -27,20 +20,14 @@ final class Job {
   /// Whether its `start` is in the eventlog.
   private(set) var hasStarted = false
   private(set) var waitStatus: WaitStatus?
+  /// Whether a fatal exception came before any `finish`.
+  private(set) var isEndedByException = false
   private(set) var failure: (type: String, severity: Int, note: String)?
   private(set) var memo: JSONObject = [:]
   private(set) var dependencies: [String] = []
   /// Flags that were set by event: `alloc-bypass`, `debug`.
   private(set) var setFlags: Set<String> = []
-  /// What it has, with updates applied.
-  var resources: ResourceSet?
-  /// When its resources expired before the first update of that; nil without one.
-  private(set) var firstExpiration: Double?
   var annotations: JSONObject = [:]
-  /// The log of the execution (RFC 50), one JSON line an entry.
-  var execLog: [String] = []
-  /// The output log (RFC 24), one JSON line an entry.
-  var output: [String] = []
   /// Whether the guest logs can still grow.
   var isGuestOpen = true
   /// Events that were posted while another was processed.
@@ -76,21 +63,12 @@ final class Job {
     var free: () -> Void
   }
 
-  init(id: JobID, userID: UInt32, urgency: Int, flags: Int, signed: String, jobspec: Jobspec) {
+  init(id: JobID, userID: UInt32, urgency: Int, flags: Int, body: JobBody?) {
     self.id = id
     self.userID = userID
     self.urgency = urgency
     self.flags = flags
-    self.signed = signed
-    self.jobspec = jobspec
-    var redacted = jobspec.json
-    if var system = redacted["attributes"]?["system"]?.objectValue {
-      system["environment"] = nil
-      redacted.set(path: "attributes.system", to: .object(system))
-    }
-    self.redacted = redacted
-    current = redacted
-    demand = VirtualCluster.Demand(jobspec)
+    self.body = body
   }
 
   var isActive: Bool { state != .inactive }
@@ -102,7 +80,7 @@ final class Job {
   ///
   /// - Returns: the state before, when the event changed it.
   func apply(_ entry: EventlogEntry) -> JobState? {
-    eventlog.append(entry)
+    body?.eventlog.append(entry)
     let before = state
     switch entry.name {
     case "submit": times[.new] = entry.timestamp
@@ -136,8 +114,8 @@ final class Job {
     case "memo": note(memo: entry.context ?? [:])
     case "resource-update":
       guard let expiration = entry.context?["expiration"]?.doubleValue, let resources else { break }
-      firstExpiration = firstExpiration ?? resources.expiration
-      self.resources?.expiration = expiration
+      body?.firstExpiration = firstExpiration ?? resources.expiration
+      body?.resources?.expiration = expiration
     default: break
     }
     guard state != before else { return nil }
@@ -152,6 +130,7 @@ final class Job {
         entry.context?["type"]?.stringValue ?? "", severity, entry.context?["note"]?.stringValue ?? ""
       )
     }
+    if severity == 0, waitStatus == nil { isEndedByException = true }
     if severity == 0, state != .new, state != .inactive { state = .cleanup }
   }
 
@@ -166,8 +145,8 @@ final class Job {
   }
 
   private func update(_ entry: EventlogEntry) {
-    current = jobspec(with: entry.context ?? [:])
-    if let updated = try? Jobspec(current) { demand = VirtualCluster.Demand(updated) }
+    body?.current = jobspec(with: entry.context ?? [:])
+    if let updated = try? Jobspec(current) { body?.demand = VirtualCluster.Demand(updated) }
     if state == .sched { state = .priority }
   }
 
@@ -185,11 +164,9 @@ final class Job {
   /// How it ended for those that wait for it: by the first of a fatal exception and `finish`, as Flux's job manager judges, while its
   /// listings go by the wait status.
   var outcome: JobResult? {
-    guard let result, let failure, failure.severity == 0, result == .completed else { return result }
-    let first = eventlog.first { entry in
-      entry.name == "finish" || (entry.name == "exception" && entry.context?["severity"]?.intValue == 0)
+    guard let result, let failure, failure.severity == 0, result == .completed, isEndedByException else {
+      return result
     }
-    guard first?.name == "exception" else { return result }
     return failure.type == "cancel" ? .canceled : failure.type == "timeout" ? .timeout : .failed
   }
 
@@ -203,8 +180,107 @@ final class Job {
   var bypassesScheduler: Bool { setFlags.contains("alloc-bypass") }
 
   /// The queue that it is in; nil is the one without a name.
-  var queue: String? { current["attributes"]?["system"]?["queue"]?.stringValue }
+  var queue: String? {
+    if let digest { return digest.attributes["queue"]?.stringValue }
+    return current["attributes"]?["system"]?["queue"]?.stringValue
+  }
 
   /// The time limit in seconds; 0 is none.
   var duration: Double { current["attributes"]?["system"]?["duration"]?.doubleValue ?? 0 }
+}
+
+// MARK: Its documents
+
+extension Job {
+  /// Those that are looked at without need find nothing in a job that has only its digest: ``JobManager/whole(_:withLogs:)`` reads them.
+  private var documents: JobBody { body ?? JobBody.none() }
+  var signed: String { documents.signed }
+  var jobspec: Jobspec { documents.jobspec }
+  var redacted: JSON { documents.redacted }
+  var current: JSON { documents.current }
+  var demand: VirtualCluster.Demand { documents.demand }
+  var eventlog: [EventlogEntry] { documents.eventlog }
+  var execLog: [String] { documents.execLog }
+  var output: [String] { documents.output }
+  var firstExpiration: Double? { documents.firstExpiration }
+  /// What it has, with updates applied.
+  var resources: ResourceSet? {
+    get { documents.resources }
+    set { body?.resources = newValue }
+  }
+
+  var name: String { digest?.name ?? jobspec.name }
+
+  /// Lets the documents go, once they can be read from elsewhere.
+  func shed() {
+    guard state == .inactive, let body else { return }
+    digest = JobDigest(body)
+    self.body = nil
+    pending = []
+    annotations = [:]
+  }
+
+  /// Takes the documents back into memory.
+  func regain(_ body: JobBody) {
+    self.body = body
+    digest = nil
+  }
+}
+
+// MARK: The state directory
+
+extension Job {
+  /// Takes the events of its eventlog again, as a new instance that has only that.
+  func replay(_ entries: [EventlogEntry]) {
+    for entry in entries {
+      // Without a prolog it was this instance that has run it; with one it was a plugin.
+      if entry.name == "start", isRunning, openPerilogs == 0 { isExecuted = true }
+      if entry.name == "exception", entry.context?["severity"]?.intValue == 0, !wasRaised {
+        wasRaised = true
+        raisedStatus = entry.context?["wait_status"]?.intValue.map {
+          WaitStatus(rawValue: Int32(truncatingIfNeeded: $0))
+        }
+      }
+      let isFreed = entry.name == "free" || (entry.name == "release" && isExecuted)
+      if isFreed, isRunning { isReleased = true }
+      _ = apply(entry)
+    }
+  }
+
+  /// All that is kept of a job that has ended, but its documents.
+  var record: JSON {
+    var record = (digest ?? JobDigest(documents)).json
+    record["times"] = .array(JobState.allCases.map { times[$0].map { .double($0) } ?? .null })
+    record["urgency"] = .int(Int64(urgency))
+    record["priority"] = .int(priority)
+    record["status"] = waitStatus.map { .int(Int64($0.rawValue)) }
+    if hasStarted { record["started"] = true }
+    if isEndedByException { record["broken"] = true }
+    if let failure {
+      record["exception"] = [.string(failure.type), .int(Int64(failure.severity)), .string(failure.note)]
+    }
+    if !memo.isEmpty { record["memo"] = .object(memo) }
+    if !dependencies.isEmpty { record["dependencies"] = .array(dependencies.map { .string($0) }) }
+    return .object(record)
+  }
+
+  /// Becomes the inactive job of which ``record`` is kept.
+  func restore(_ record: JSON) {
+    state = .inactive
+    digest = JobDigest(record)
+    for (state, time) in zip(JobState.allCases, record["times"]?.arrayValue ?? []) { times[state] = time.doubleValue }
+    urgency = Int(record["urgency"]?.intValue ?? Int64(urgency))
+    priority = record["priority"]?.intValue ?? -1
+    waitStatus = record["status"]?.intValue.map { WaitStatus(rawValue: Int32(truncatingIfNeeded: $0)) }
+    hasStarted = record["started"]?.boolValue ?? false
+    isEndedByException = record["broken"]?.boolValue ?? false
+    if let exception = record["exception"] {
+      failure = (
+        exception[0]?.stringValue ?? "", Int(exception[1]?.intValue ?? 0), exception[2]?.stringValue ?? ""
+      )
+    }
+    memo = record["memo"]?.objectValue ?? [:]
+    dependencies = record["dependencies"]?.arrayValue?.compactMap(\.stringValue) ?? []
+    isGuestOpen = false
+  }
 }

@@ -38,12 +38,24 @@ final class JobExecutor {
   func start(_ job: Job) {
     guard let resources = job.resources else { return }
     let layout = TaskLayout(job.jobspec, resources)
-    let run = JobRun(job, layout, broker, reactor) { [weak self] run, event in self?.handle(run, event) }
+    let run = JobRun(
+      job, layout, broker, reactor, whenRoom: { [manager] in manager.whenRoom($0) },
+      { [weak self] run, event in self?.handle(run, event) })
     runs[job.id] = run
     log(job, "init")
     log(job, "starting")
     broker.register("0-shell-\(job.id.encoded(.f58plain))", run)
     manager.post(job, "start")
+    // A job that has run, even for a moment, must not be run again by an instance that knows nothing of it.
+    manager.whenDurable { [weak self] in self?.launch(run) }
+  }
+
+  /// The start is on record: the processes may come.
+  private func launch(_ run: JobRun) {
+    let job = run.job
+    guard let resources = job.resources else { return }
+    guard job.state == .run else { return run.abort(WaitStatus(signal: Int(job.endSignal))) }
+    let layout = run.layout
     do throws(JobFiles.Failure) { try run.prepare(directory: directory) } catch { return fail(run, error) }
     log(
       job, "shell.init",
@@ -166,20 +178,14 @@ final class JobExecutor {
     if job.wasRaised { status = job.statusAfterException(status) }
     log(job, "complete", ["status": .int(Int64(status.rawValue))])
     log(job, "done")
-    job.isGuestOpen = false
-    for observer in manager.guestObservers {
-      observer(job, .exec, nil)
-      observer(job, .output, nil)
-    }
+    manager.closeGuest(of: job)
     manager.finished(job, status)
   }
 
   // MARK: Logs
 
   private func log(_ job: Job, _ name: String, _ context: JSONObject? = nil) {
-    let line = manager.event(name, context).line
-    job.execLog.append(line)
-    for observer in manager.guestObservers { observer(job, .exec, line) }
+    manager.append(manager.event(name, context).line, to: .exec, of: job)
   }
 
   private func output(_ job: Job, task: Int, stream: String, _ bytes: [UInt8]) {
@@ -208,8 +214,6 @@ final class JobExecutor {
   }
 
   private func output(_ job: Job, _ name: String, _ context: JSONObject) {
-    let line = manager.event(name, context).line
-    job.output.append(line)
-    for observer in manager.guestObservers { observer(job, .output, line) }
+    manager.append(manager.event(name, context).line, to: .output, of: job)
   }
 }

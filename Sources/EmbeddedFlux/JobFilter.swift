@@ -86,15 +86,25 @@ indirect enum JobFilter {
     case .userID(let ids):
       return ids.contains(Int64(job.userID)) || ids.contains(-1)
         || ids.contains(Int64(UInt32.max))
-    case .name(let names): return names.contains(job.jobspec.name)
+    case .name(let names): return names.contains(job.name)
     case .queue(let names):
       return names.contains(job.queue ?? "")
     case .states(let mask): return job.state.rawValue & mask != 0
     case .results(let mask): return (job.result?.rawValue ?? 0) & mask != 0
-    case .hosts(let hosts): return job.resources?.hostlist.contains { hosts.contains($0) } ?? false
-    case .ranks(let ranks): return !(job.resources?.rankSet.intersection(ranks).isEmpty ?? true)
+    case .hosts(let hosts): return Self.hosts(of: job)?.contains { hosts.contains($0) } ?? false
+    case .ranks(let ranks): return !(Self.ranks(of: job)?.intersection(ranks).isEmpty ?? true)
     case .time(let name, let comparisons): return compare(job, name, comparisons)
     }
+  }
+
+  private static func hosts(of job: Job) -> Hostlist? {
+    guard let digest = job.digest else { return job.resources?.hostlist }
+    return digest.hosts.flatMap { try? Hostlist(parsing: $0) }
+  }
+
+  private static func ranks(of job: Job) -> IDSet? {
+    guard let digest = job.digest else { return job.resources?.rankSet }
+    return digest.ranks.flatMap { try? IDSet(parsing: $0) }
   }
 
   private func compare(_ job: Job, _ name: String, _ comparisons: [(comparison: String, value: Double)]) -> Bool {

@@ -52,10 +52,12 @@ final class JobInfoService: Service {
   // MARK: Lookup
 
   private func lookup(_ request: Request) throws(ServiceError) {
-    let job = try manager.job(try request.jobID(), unknown: ServiceError(.noEntry, "invalid job id"))
+    let known = try manager.job(try request.jobID(), unknown: ServiceError(.noEntry, "invalid job id"))
+    let keys = request.payload["keys"]?.arrayValue ?? []
+    let job = try manager.whole(known, withLogs: keys.contains { $0.stringValue?.hasPrefix("guest.") ?? false })
     let flags = request.payload["flags"]?.intValue ?? 0
     var answer: JSONObject = ["id": job.id.json]
-    for key in request.payload["keys"]?.arrayValue ?? [] {
+    for key in keys {
       let name = key.stringValue ?? ""
       guard let value = document(job, name, current: flags & 2 != 0) else {
         throw ServiceError(.noEntry, "\(name): key not found")
@@ -89,8 +91,9 @@ final class JobInfoService: Service {
   private func watch(_ request: Request) throws(ServiceError) {
     let flags = request.payload["flags"]?.intValue ?? 0
     guard request.isStreaming, flags & ~3 == 0 else { throw ServiceError(.protocolError) }
-    let job = try manager.job(try request.jobID(), unknown: ServiceError(.noEntry))
+    let known = try manager.job(try request.jobID(), unknown: ServiceError(.noEntry))
     let path = try request.string("path")
+    let job = try manager.whole(known, withLogs: path != "eventlog")
     let lines: [String]
     let isOpen: Bool
     switch path {

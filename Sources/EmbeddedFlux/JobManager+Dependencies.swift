@@ -52,6 +52,25 @@ extension JobManager {
     }
   }
 
+  /// What a job waits for may have come while the instance was away; what is a plugin's waits for the plugin.
+  func resumeDependencies(of job: Job) {
+    for description in job.dependencies {
+      guard let split = description.firstIndex(of: "="), Self.schemes.contains(String(description[..<split])) else {
+        continue
+      }
+      let scheme = String(description[..<split])
+      let value = String(description[description.index(after: split)...])
+      let other = (try? JobID(parsing: value)).flatMap { jobs[$0] }
+      switch other.map({ Self.verdict(scheme, $0) }) ?? .impossible {
+      case .met: post(job, "dependency-remove", ["description": .string(description)])
+      case .impossible:
+        raise(job, type: "dependency", severity: 0, note: "\(scheme): id \(value): \(Self.impossible)")
+      case .open: if let other { dependants[other.id, default: []].append(job) }
+      }
+    }
+    if job.state == .depend, job.dependencies.isEmpty { post(job, "depend") }
+  }
+
   private enum Verdict { case met, impossible, open }
   private static let impossible = "dependency can never be satisfied"
 

@@ -32,13 +32,17 @@ final class JobManager {
   var queues = Queues()
   /// Who waits for a job, by the id of that job.
   var dependants: [JobID: [Job]] = [:]
+  /// Waitable jobs that somebody has waited for.
+  var isWaited: Set<JobID> = []
   private var isPassDue = false
   private var generatorTime: UInt64 = 0
   private var generatorSequence: UInt16 = 0
-  private let startTime: Double
-  private var isStopping = false
+  private var startTime: Double
+  private(set) var isStopping = false
   /// What runs jobs.
   var executor: JobExecutor?
+  /// Where jobs are kept beside memory.
+  var store: StateStore?
   /// Tell others of events: the journal, watchers of eventlogs, listings.
   var observers: [(Job, EventlogEntry) -> Void] = []
   /// Told when a guest log has grown: job, log name, line; a nil line is the log's end.
@@ -50,6 +54,8 @@ final class JobManager {
   enum GuestLog: String {
     case exec = "guest.exec.eventlog"
     case output = "guest.output"
+
+    var place: StateBatch.Log { self == .exec ? .execution : .output }
   }
 
   init(_ broker: Broker, _ log: LogService, _ cluster: VirtualCluster) {
@@ -75,6 +81,14 @@ final class JobManager {
       generatorSequence += 1
     }
     return JobID(milliseconds: generatorTime, generator: 0, sequence: generatorSequence)
+  }
+
+  /// Ids go on after those that there are, counted from the same moment.
+  func continueIDs(since epoch: Double) {
+    startTime = epoch
+    guard let newest = order.last else { return }
+    generatorTime = newest.rawValue >> 24
+    generatorSequence = 1023
   }
 
   /// The job, or the error that Flux answers with.
@@ -130,6 +144,7 @@ final class JobManager {
     }
     plugins.notify("job.new", job)
     order.append(job.id)
+    keep(job)
     job.isProcessing = false
     drain(job)
     post(job, "validate")
@@ -140,6 +155,24 @@ final class JobManager {
     active[job.id] = nil
     plugins.notify("job.destroy", job)
     plugins.freeData(of: job)
+  }
+
+  /// Takes a job over that is there already, as the state directory has it.
+  func adopt(_ job: Job) {
+    jobs[job.id] = job
+    order.append(job.id)
+    if job.isActive { active[job.id] = job } else { count(job) }
+  }
+
+  private func count(_ job: Job) {
+    inactive.append(job.id)
+    if let result = job.result { results[result, default: 0] += 1 }
+  }
+
+  /// Puts the jobs that have ended in the order of their ends.
+  func sortInactive() {
+    let ends = inactive.map { (jobs[$0]?.times[.inactive] ?? 0, $0) }
+    inactive = ends.sorted { $0 < $1 }.map(\.1)
   }
 
   // MARK: Events
@@ -171,6 +204,7 @@ final class JobManager {
 
   private func process(_ job: Job, _ entry: EventlogEntry) {
     let before = job.apply(entry)
+    keep(job, entry)
     plugins.event(job, entry)
     for observer in observers { observer(job, entry) }
     if let before { enter(job, from: before, entry) }
@@ -211,7 +245,7 @@ final class JobManager {
   }
 
   /// Runs a job that no prolog holds.
-  private func execute(_ job: Job) {
+  func execute(_ job: Job) {
     guard !job.isHeld, !job.isExecuted else { return }
     job.isExecuted = true
     executor?.start(job)
@@ -229,7 +263,7 @@ final class JobManager {
     if !hasEnd { post(job, "finish", ["status": .int(Int64(status.rawValue))]) }
   }
 
-  private func release(_ job: Job) {
+  func release(_ job: Job) {
     guard let resources = job.resources, !job.isReleased else { return }
     free(resources, of: job)
     post(job, "release", ["ranks": "all", "final": true])
@@ -243,29 +277,30 @@ final class JobManager {
   }
 
   /// Nothing runs for the job, or not any more.
-  private func letGo(_ job: Job) {
+  func letGo(_ job: Job) {
     guard let resources = job.resources else { return clean(job) }
     if !job.isExecuted, !job.isReleased, !job.isHeld { free(resources, of: job) }
     free(job)
   }
 
   /// After its processes' end, and after the prologs and epilogs of plugins.
-  private func free(_ job: Job) {
+  func free(_ job: Job) {
     if job.isReleased, !job.isHeld { post(job, "free") }
   }
 
-  private func clean(_ job: Job) {
+  func clean(_ job: Job) {
     if !job.isHeld { post(job, "clean") }
   }
 
   private func retire(_ job: Job) {
-    inactive.append(job.id)
+    count(job)
     active[job.id] = nil
-    if let result = job.result { results[result, default: 0] += 1 }
+    keepEnded(job)
     plugins.notify("job.inactive-add", job)
     plugins.notify("job.destroy", job)
     plugins.freeData(of: job)
     if inactive.count > Self.maximumInactive + Self.maximumInactive / 10 {
+      keepForgotten(Array(inactive.prefix(Self.maximumInactive / 10)))
       for id in inactive.prefix(Self.maximumInactive / 10) {
         if let result = jobs.removeValue(forKey: id)?.result { results[result, default: 1] -= 1 }
       }
@@ -339,10 +374,10 @@ final class JobManager {
 
   // MARK: The end
 
-  /// The instance stops: whatever runs is ended.
+  /// The instance stops: whatever runs is ended. What is kept on disk, and is not run by this instance, is there when it starts again.
   func stop() {
     isStopping = true
-    for job in active.values.sorted(by: { $0.id < $1.id }) {
+    for job in active.values.sorted(by: { $0.id < $1.id }) where store == nil || job.isExecuted {
       raise(job, type: "cancel", severity: 0, note: "the instance is shutting down", userID: broker.owner)
     }
     plugins.unloadAll()

@@ -16,6 +16,7 @@ extension JobManagerService {
     if !isEnabled, reason == nil { throw ServiceError(.invalid, "reason is required for disable") }
     try checkAll(name, all)
     try manager.queues.enable(name, isEnabled, reason: reason)
+    manager.keepQueues()
     broker.respond(request)
   }
 
@@ -24,6 +25,7 @@ extension JobManagerService {
     guard let isStarted = request.payload["start"]?.boolValue else { throw .malformed(request.topic, "start") }
     try checkAll(name, all)
     try manager.queues.start(name, isStarted, reason: request.payload["reason"]?.stringValue)
+    manager.keepQueues()
     manager.queuesChanged()
     broker.respond(request)
   }

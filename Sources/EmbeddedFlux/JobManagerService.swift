@@ -10,7 +10,6 @@ final class JobManagerService: Service {
   unowned let manager: JobManager
   private let journal: Journal
   private var waiters = StreamSet<JobID?>()
-  private var waited: Set<JobID> = []
 
   init(_ broker: Broker, _ manager: JobManager) {
     self.broker = broker
@@ -160,13 +159,13 @@ final class JobManagerService: Service {
     let wanted = try request.int("id")
     if wanted != -1 {
       let id = try request.jobID()
-      guard let job = manager.jobs[id], job.isWaitable, !waited.contains(id) else {
+      guard let job = manager.jobs[id], job.isWaitable, !manager.isWaited.contains(id) else {
         throw ServiceError(.noChild, "invalid job id, or job may be inactive and not waitable")
       }
       if job.isActive { _ = waiters.add(request, id) } else { answer(request, job) }
       return
     }
-    let open = manager.jobs.values.filter { $0.isWaitable && !waited.contains($0.id) }
+    let open = manager.jobs.values.filter { $0.isWaitable && !manager.isWaited.contains($0.id) }
     guard !open.isEmpty else { throw ServiceError(.noChild, "there are no more waitable jobs") }
     if let done = open.first(where: { !$0.isActive }) { answer(request, done) } else { _ = waiters.add(request, nil) }
   }
@@ -178,7 +177,7 @@ final class JobManagerService: Service {
   }
 
   private func answer(_ request: Request, _ job: Job) {
-    waited.insert(job.id)
+    manager.keepWaited(job)
     let isSuccess = job.outcome == .completed
     var words = ""
     if !isSuccess {
@@ -194,7 +193,8 @@ final class JobManagerService: Service {
   // MARK: Looking
 
   private func getAttributes(_ request: Request) throws(ServiceError) {
-    let job = try manager.job(try request.jobID(), unknown: ServiceError(.invalid, "unknown job"))
+    let known = try manager.job(try request.jobID(), unknown: ServiceError(.invalid, "unknown job"))
+    let job = try manager.whole(known)
     var answer: JSONObject = ["id": job.id.json]
     for name in request.payload["attrs"]?.arrayValue ?? [] {
       switch name.stringValue {

@@ -48,10 +48,12 @@ final class JobRun: Service {
   var outputBytes = 0
   private(set) var hasStarted = false
   private var tasks: [TaskState] = []
-  private let layout: TaskLayout
+  let layout: TaskLayout
   private unowned let broker: Broker
   private let reactor: ProcessReactor
   private let tell: (JobRun, Event) -> Void
+  /// Runs something when more output can be kept.
+  private let whenRoom: (@escaping () -> Void) -> Void
   private var timers: [Scheduled<Void>] = []
   private var limitTimer: Scheduled<Void>?
   private var killTimer: Scheduled<Void>?
@@ -64,8 +66,9 @@ final class JobRun: Service {
 
   init(
     _ job: Job, _ layout: TaskLayout, _ broker: Broker, _ reactor: ProcessReactor,
-    _ tell: @escaping (JobRun, Event) -> Void
+    whenRoom: @escaping (@escaping () -> Void) -> Void, _ tell: @escaping (JobRun, Event) -> Void
   ) {
+    self.whenRoom = whenRoom
     self.job = job
     self.layout = layout
     self.broker = broker
@@ -194,7 +197,10 @@ final class JobRun: Service {
       }
       if toFile == true { return reportErrors() }
       tell(self, .data(task: rank, stream: stream, bytes))
-      reactor.resume(pipe: pipe)
+      whenRoom { [weak self] in
+        guard let self, tasks[index].pipes[pipe] != nil else { return }
+        reactor.resume(pipe: pipe)
+      }
     case .endOfFile:
       tasks[index].pipes[pipe] = nil
       finish(stream, rank)

@@ -61,14 +61,15 @@ struct JobSummary {
 
   private func described(_ name: String) -> JSON? {
     switch name {
-    case "name": .string(job.jobspec.name)
-    case "ntasks": .int(Int64(job.jobspec.taskCount))
-    case "duration": .double(job.duration)
-    default: job.current["attributes"]?["system"]?[name]
+    case "name": .string(job.name)
+    case "ntasks": .int(Int64(job.digest?.taskCount ?? job.jobspec.taskCount))
+    case "duration": .double(job.digest?.duration ?? job.duration)
+    default: job.digest.map { $0.attributes[name] } ?? job.current["attributes"]?["system"]?[name]
     }
   }
 
   private func allocated(_ name: String) -> JSON? {
+    if let digest = job.digest { return digest.allocated(name) }
     guard let resources = job.resources else {
       switch name {
       case "ncores": return .int(Int64(job.jobspec.slotCount * job.jobspec.coresPerSlot))

@@ -34,7 +34,8 @@ final class Journal {
       deny: Set(request.payload["deny"]?.objectValue?.keys ?? []))
     let isFull = request.payload["full"]?.boolValue ?? false
     for id in manager.order {
-      guard let job = manager.jobs[id], isFull || job.isActive else { continue }
+      guard let known = manager.jobs[id], isFull || known.isActive else { continue }
+      let job = try manager.whole(known)
       let events = job.eventlog.filter { filter.lets($0.name) }
       if !events.isEmpty { broker.respond(request, response(job, events)) }
     }

@@ -29,11 +29,10 @@ final class KVSService: Service {
     case "namespace-create":
       let job = try job(of: try request.string("namespace"), unknown: ServiceError(.notImplemented, Self.limits))
       guard !job.hasNamespace else { throw ServiceError(.exists) }
-      job.hasNamespace = true
-      job.isGuestOpen = true
+      try manager.openNamespace(of: job)
       broker.respond(request)
     case "namespace-remove":
-      remove(try job(of: try request.string("namespace")))
+      manager.removeNamespace(of: try job(of: try request.string("namespace")))
       broker.respond(request)
     default: throw Broker.unknownMethod(request)
     }
@@ -51,20 +50,6 @@ final class KVSService: Service {
     return job
   }
 
-  private func remove(_ job: Job) {
-    guard job.hasNamespace else { return }
-    job.hasNamespace = false
-    job.isGuestOpen = false
-    for observer in manager.guestObservers {
-      observer(job, .exec, nil)
-      observer(job, .output, nil)
-    }
-    // Nobody looks for logs of a job that never ran.
-    guard !job.hasStarted else { return }
-    job.execLog = []
-    job.output = []
-  }
-
   // MARK: Writing
 
   private func apply(_ operation: JSON, _ namespace: String) throws(ServiceError) {
@@ -79,7 +64,9 @@ final class KVSService: Service {
     else { throw ServiceError(.notImplemented, "kvs.commit: \(Self.limits)") }
     guard let bytes = try? Base64.decode(value.stringValue ?? ""), let text = String(validating: bytes, as: UTF8.self)
     else { throw ServiceError(.protocolError, "kvs.commit: \(key): the value is no text") }
-    for line in text.split(separator: "\n", omittingEmptySubsequences: true) { append(line + "\n", to: log, of: job) }
+    for line in text.split(separator: "\n", omittingEmptySubsequences: true) {
+      manager.append(line + "\n", to: log, of: job)
+    }
   }
 
   /// The plugin gives a job its R, and its logs are where they stay: what is written of them has no place here.
@@ -90,14 +77,6 @@ final class KVSService: Service {
     guard let id = try? JobID(parsing: String(key.dropLast(name.count))), manager.jobs[id] != nil else {
       throw ServiceError(.noEntry)
     }
-  }
-
-  private func append(_ line: String, to log: JobManager.GuestLog, of job: Job) {
-    switch log {
-    case .exec: job.execLog.append(line)
-    case .output: job.output.append(line)
-    }
-    for observer in manager.guestObservers { observer(job, log, line) }
   }
 
   // MARK: Reading

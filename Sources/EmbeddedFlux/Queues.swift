@@ -21,6 +21,8 @@ struct Queues {
   static let maximum = 4096
 
   private(set) var named: [String: Queue] = [:]
+  /// Who was enabled and started before the instance was started again, until the configuration names them.
+  private var remembered: JSONObject = [:]
   /// The names as the configuration has them.
   private(set) var names: [String] = []
   private var anonymous = Queue(isStarted: true)
@@ -42,7 +44,7 @@ struct Queues {
     }
     var next: [String: Queue] = [:]
     for (name, table) in tables {
-      var queue = named[name] ?? Queue(isStarted: false)
+      var queue = named[name] ?? remembered[name].map(Self.queue) ?? Queue(isStarted: false)
       queue.requires = table["requires"]?.arrayValue
       queue.defaults = table["policy"]?["jobspec"]?["defaults"]?["system"]?.objectValue ?? [:]
       next[name] = queue
@@ -199,6 +201,42 @@ struct Queues {
       queue.isStarted = isStarted
       queue.stopReason = isStarted ? nil : reason
     }
+  }
+
+  // MARK: The state directory
+
+  /// What is kept of the queues: not what they are, which is the configuration's, but who is enabled and started.
+  var saved: JSON {
+    var saved = remembered
+    saved[""] = Self.saved(anonymous)
+    for (name, queue) in named { saved[name] = Self.saved(queue) }
+    return .object(saved)
+  }
+
+  /// Takes what ``saved`` was.
+  mutating func restore(_ saved: JSON) {
+    remembered = saved.objectValue ?? [:]
+    if let found = remembered[""], named.isEmpty { anonymous = Self.queue(found) }
+    for name in names {
+      guard let found = remembered[name].map(Self.queue) else { continue }
+      named[name]?.isEnabled = found.isEnabled
+      named[name]?.disableReason = found.disableReason
+      named[name]?.isStarted = found.isStarted
+      named[name]?.stopReason = found.stopReason
+    }
+  }
+
+  private static func saved(_ queue: Queue) -> JSON {
+    var saved: JSONObject = ["enabled": .bool(queue.isEnabled), "started": .bool(queue.isStarted)]
+    if !queue.disableReason.isEmpty { saved["disabled"] = .string(queue.disableReason) }
+    saved["stopped"] = queue.stopReason.map { .string($0) }
+    return .object(saved)
+  }
+
+  private static func queue(_ saved: JSON) -> Queue {
+    Queue(
+      isEnabled: saved["enabled"]?.boolValue ?? true, disableReason: saved["disabled"]?.stringValue ?? "",
+      isStarted: saved["started"]?.boolValue ?? true, stopReason: saved["stopped"]?.stringValue)
   }
 
   private mutating func change(_ name: String?, _ body: (inout Queue) -> Void) throws(ServiceError) {

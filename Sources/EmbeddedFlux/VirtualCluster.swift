@@ -48,6 +48,9 @@ struct VirtualCluster: Sendable {
     return found
   }
 
+  /// Takes what a job has already.
+  mutating func take(_ resources: ResourceSet) { allocated = allocated.union(resources) }
+
   /// Gives a job's resources back.
   mutating func release(_ resources: ResourceSet) { allocated = allocated.subtracting(resources) }
 

@@ -174,7 +174,8 @@ import Testing
 
   @Test func templates() throws {
     let jobspec = try InstanceTests.jobspec(["/bin/sh"], nodes: 2, tasks: 4)
-    let job = Job(id: JobID(rawValue: 3364), userID: 0, urgency: 16, flags: 0, signed: "", jobspec: jobspec)
+    let job = Job(
+      id: JobID(rawValue: 3364), userID: 0, urgency: 16, flags: 0, body: JobBody(signed: "", jobspec: jobspec))
     let ranks = (0..<2).map { ResourceSet.Rank(rank: $0 + 5, host: "n\($0)", cores: IDSet(0..<2), gpus: IDSet()) }
     let resources = ResourceSet(ranks: ranks, startTime: 0, expiration: 0, properties: [:])
     let layout = TaskLayout(jobspec, resources)

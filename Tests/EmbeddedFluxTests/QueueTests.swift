@@ -143,7 +143,8 @@ import Testing
     var generator = SystemRandomNumberGenerator()
     let jobs = (0..<3000).map { number in
       let job = Job(
-        id: JobID(rawValue: UInt64(number)), userID: 0, urgency: 16, flags: 0, signed: "", jobspec: jobspec)
+        id: JobID(rawValue: UInt64(number)), userID: 0, urgency: 16, flags: 0,
+        body: JobBody(signed: "", jobspec: jobspec))
       for name in ["submit", "validate", "depend"] { _ = job.apply(EventlogEntry(timestamp: 0, name: name)) }
       let priority = Int64.random(in: 0..<4, using: &generator)
       _ = job.apply(EventlogEntry(timestamp: 0, name: "priority", context: ["priority": .int(priority)]))

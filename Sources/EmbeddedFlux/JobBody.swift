@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+
+/// The documents and logs of a job: what is not kept in memory once it has ended and the state directory has it.
+final class JobBody {
+  /// The submitted text, environment included.
+  let signed: String
+  /// The jobspec as submitted.
+  let jobspec: Jobspec
+  /// The jobspec without its environment, as everybody but the job itself sees it.
+  let redacted: JSON
+  /// The same with updates applied.
+  var current: JSON
+  /// The resources that it asks for, with updates applied.
+  var demand: VirtualCluster.Demand
+  var eventlog: [EventlogEntry] = []
+  /// What it has, with updates applied.
+  var resources: ResourceSet?
+  /// When its resources expired before the first update of that; nil without one.
+  var firstExpiration: Double?
+  /// The log of the execution (RFC 50), one JSON line an entry.
+  var execLog: [String] = []
+  /// The output log (RFC 24), one JSON line an entry.
+  var output: [String] = []
+
+  init(signed: String, jobspec: Jobspec) {
+    self.signed = signed
+    self.jobspec = jobspec
+    var redacted = jobspec.json
+    if var system = redacted["attributes"]?["system"]?.objectValue {
+      system["environment"] = nil
+      redacted.set(path: "attributes.system", to: .object(system))
+    }
+    self.redacted = redacted
+    current = redacted
+    demand = VirtualCluster.Demand(jobspec)
+  }
+
+  /// The body of a job whose own is not in memory, so that nobody who looks at it anyway finds anything in it.
+  static func none() -> JobBody {
+    guard let jobspec = try? Jobspec(Jobspec.Request(command: ["true"])) else {
+      preconditionFailure("a command of one word makes a jobspec")
+    }
+    return JobBody(signed: "", jobspec: jobspec)
+  }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+
+/// What has changed since the last transaction on the state directory: the next one. Pure.
+struct StateBatch: Sendable {
+  /// A job's logs.
+  enum Log: Int64, Sendable {
+    case events = 0
+    case execution = 1
+    case output = 2
+  }
+
+  /// Where lines belong.
+  struct Place: Hashable, Sendable {
+    var job: JobID
+    var log: Log
+  }
+
+  /// A job that was accepted.
+  struct Submission: Sendable {
+    var id: JobID
+    var userID: UInt32
+    var urgency: Int
+    var flags: Int
+    var signed: String
+    /// The jobspec, where it is not the submitted one.
+    var jobspec: String?
+  }
+
+  /// What is said of a job's namespace.
+  enum Guest: Int64, Sendable {
+    case none = 0
+    case open = 1
+    case removed = 2
+  }
+
+  private(set) var submissions: [Submission] = []
+  /// New lines, those of one log together.
+  private(set) var lines: [Place: String] = [:]
+  /// Jobs whose guest logs go, before new lines of theirs are added.
+  private(set) var emptied: Set<JobID> = []
+  private(set) var resources: [JobID: String] = [:]
+  private(set) var guests: [JobID: Guest] = [:]
+  private(set) var waited: Set<JobID> = []
+  /// Jobs that have ended, with the record that listings need.
+  private(set) var ended: [JobID: String] = [:]
+  private(set) var forgotten: [JobID] = []
+  private(set) var notes: [String: String] = [:]
+  private(set) var isEmpty = true
+  /// About how much memory it takes.
+  private(set) var bytes = 0
+
+  /// What a change takes beside its text.
+  private static let overhead = 256
+
+  private mutating func count(_ bytes: Int = 0) {
+    isEmpty = false
+    self.bytes += bytes + Self.overhead
+  }
+
+  mutating func add(_ submission: Submission) {
+    submissions.append(submission)
+    count(submission.signed.utf8.count + (submission.jobspec?.utf8.count ?? 0))
+  }
+
+  mutating func append(_ line: String, to place: Place) {
+    lines[place, default: ""] += line
+    count(line.utf8.count)
+  }
+
+  /// The guest logs of a job are there no more.
+  mutating func empty(_ id: JobID) {
+    emptied.insert(id)
+    for log in [Log.execution, .output] { lines[Place(job: id, log: log)] = nil }
+    count()
+  }
+
+  mutating func set(resources text: String, of id: JobID) {
+    resources[id] = text
+    count(text.utf8.count)
+  }
+
+  mutating func set(_ guest: Guest, of id: JobID) {
+    guests[id] = guest
+    count()
+  }
+
+  mutating func set(waited id: JobID) {
+    waited.insert(id)
+    count()
+  }
+
+  mutating func end(_ id: JobID, _ record: String) {
+    ended[id] = record
+    count(record.utf8.count)
+  }
+
+  mutating func forget(_ ids: [JobID]) {
+    forgotten += ids
+    count(ids.count * 8)
+  }
+
+  mutating func note(_ key: String, _ value: String) {
+    notes[key] = value
+    count(value.utf8.count)
+  }
+}
