@@ -40,6 +40,8 @@ public struct Agent: Sendable {
     case stray(TargetJournal.Stray, at: FluxURI)
     /// A target is connected.
     case reachable(FluxURI)
+    /// The origin is being shut down, and will not be started again with its state.
+    case originEnds
     /// Somebody wants to know how all jobs stand.
     case list(AsyncStream<[DelegatedJob.Summary]>.Continuation)
   }
@@ -95,6 +97,10 @@ public struct Agent: Sendable {
         }
         group.addTask {
           await Self.pass(kills, sink)
+          try await Task.sleep(for: .seconds(1 << 31))
+        }
+        group.addTask {
+          await Self.watchForEnd(of: origin, sink)
           try await Task.sleep(for: .seconds(1 << 31))
         }
         // The stream's end is the agent's.
@@ -199,6 +205,24 @@ public struct Agent: Sendable {
       else { continue }
       sink.yield(.job(id, .signal(Int(number))))
     }
+  }
+
+  // MARK: The origin's end
+
+  /// STATE_CLEANUP (flux-core `src/broker/state_machine.h`): the initial program is over, and jobs are cancelled.
+  private static let cleanup: Int64 = 6
+
+  /// Tells when the origin is being shut down for good: its jobs will be forgotten with its state directory. One that is started again has its
+  /// jobs again, and waits for nothing but that; one without `state-machine` ends its jobs itself.
+  private static func watchForEnd(of origin: FluxConnection, _ sink: AsyncStream<Input>.Continuation) async {
+    do {
+      let kept = try await origin.rpc("attr.get", ["name": "statedir-cleanup"])["value"]?.stringValue
+      guard kept == "1" else { return }
+      for try await message in await origin.stream("state-machine.monitor", ["final": .int(cleanup)]) {
+        guard let state = try message.json()?["state"]?.intValue, state >= cleanup else { continue }
+        sink.yield(.originEnds)
+      }
+    } catch { return }
   }
 
   // MARK: The machines

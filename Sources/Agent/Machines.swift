@@ -34,6 +34,7 @@ struct Machines {
     case .job(let id, let event): return handle(event, of: id)
     case .stray(let found, let uri): return isStray(found) ? [.judge(found, at: uri)] : []
     case .reachable(let uri): return resume(at: uri)
+    case .originEnds: return end()
     case .list(let answer):
       answer.yield(jobs.values.map(\.summary))
       answer.finish()
@@ -53,6 +54,13 @@ struct Machines {
   private mutating func resume(at uri: FluxURI) -> [Work] {
     var work: [Work] = []
     for (id, job) in jobs where job.isWaiting(for: uri) { work += handle(.timer, of: id) }
+    return work
+  }
+
+  /// The origin ends for good.
+  private mutating func end() -> [Work] {
+    var work: [Work] = []
+    for (id, job) in jobs { work += handle(.ending(job.place.flatMap { governor.terms(of: $0)?.orphans }), of: id) }
     return work
   }
 

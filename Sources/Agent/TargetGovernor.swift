@@ -237,6 +237,9 @@ final class TargetGovernor: Sendable {
     }
   }
 
+  /// On what terms a target takes jobs, if the configuration names any.
+  func terms(of uri: FluxURI) -> TargetTerms? { state.withLock { $0.configured[uri] } }
+
   /// Takes what was drained by hand, by an earlier agent too.
   func drain(_ drained: [FluxURI: TargetAdmission.Drain]) {
     state.withLock { state in

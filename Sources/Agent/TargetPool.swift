@@ -160,7 +160,7 @@ actor TargetPool {
       guard let backOff = backOffs[uri] else { break }
       status.word = "unreachable"
       let left = ContinuousClock.now.duration(to: backOff.last + backOff.pause)
-      status.retry = max(0, Double(left.components.seconds))
+      status.retry = max(0, Double(left.components.seconds) + Double(left.components.attoseconds) / 1e18)
     }
     return status
   }

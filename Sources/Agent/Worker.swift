@@ -87,6 +87,10 @@ struct Worker: Sendable {
     case .release(let holds, let status, let hasLogs):
       await guest(id).release(holds, status, hasLogs: hasLogs)
       return nil
+    case .cancelHere(let note):
+      _ = await write(
+        "job-manager.raise", ["id": id.json, "type": "cancel", "severity": 0, "note": .string(note)])
+      return nil
     case .look(let uri, let mark): return await look(uri, mark)
     case .search(let mark): return await search(mark)
     case .submit(let uri, let jobspec): return await submit(id, uri, jobspec)

@@ -23,7 +23,8 @@ public struct FluxDelegate: AsyncParsableCommand {
   static var clientCommands: [any ParsableCommand.Type] {
     [
       SubmitCommand.self, RunCommand.self, JobsCommand.self, CancelCommand.self, JobCommand.self,
-      ResourceCommand.self, JobtapCommand.self, ConfigCommand.self, DmesgCommand.self, GetattrCommand.self,
+      TargetsCommand.self, DrainCommand.self, UndrainCommand.self, ResourceCommand.self, JobtapCommand.self,
+      ConfigCommand.self, DmesgCommand.self, GetattrCommand.self,
       URICommand.self,
       VersionCommand.self, RelayCommand.self, ProxyCommand.self,
     ]

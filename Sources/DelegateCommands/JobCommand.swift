@@ -8,9 +8,10 @@ struct JobCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "job", abstract: "Look at a job, attach to it, change it.",
     subcommands: [
-      JobAttachCommand.self, JobEventlogCommand.self, JobIDCommand.self, JobInfoCommand.self, JobKillCommand.self,
+      JobExplainCommand.self, JobAttachCommand.self, JobEventlogCommand.self, JobIDCommand.self, JobInfoCommand.self,
+      JobKillCommand.self,
       JobLastCommand.self, JobRaiseCommand.self, JobUrgencyCommand.self, JobWaitEventCommand.self,
-    ])
+    ], defaultSubcommand: JobExplainCommand.self)
 
   /// A job id as the user wrote it.
   ///

@@ -46,13 +46,17 @@ enum JobFields {
     "annotations.sched.resource_summary": ("RESOURCES", ["annotations"]), "sched": ("SCHED", ["annotations"]),
     "sched.t_estimate": ("T_ESTIMATE", ["annotations"]), "sched.reason_pending": ("REASON", ["annotations"]),
     "sched.resource_summary": ("RESOURCES", ["annotations"]), "user": ("USER", ["annotations"]),
+    "delegate_target": ("TARGET", ["annotations"]), "delegate_jobid": ("REMOTE-ID", ["annotations"]),
+    "delegate_info": ("DELEGATION", ["annotations", "exception_type", "exception_note"]),
     "uri": ("URI", ["annotations"]), "uri.local": ("URI", ["annotations"]),
   ]
 
   /// Flux's named formats.
   static let formats: [String: String] = [
     "default": "{id.f58:>12} ?:{queue:<8.8} +:{username:<8} {name:<10.10+} {status_abbrev:>2.2} {ntasks:>6} "
-      + "{nnodes:>6h} {contextual_time!F:>8h} {contextual_info}",
+      + "{nnodes:>6h} {contextual_time!F:>8h} ?+:{delegate_target:<6} {contextual_info}",
+    "delegate": "{id.f58:>12} +:{username:<8} {name:<10.10+} {status_abbrev:>2.2} {nnodes:>6h} {contextual_time!F:>8h} "
+      + "+:{delegate_target:<6} {delegate_jobid:>12h} {delegate_info}",
     "long": "{id.f58:>12} ?:{queue:<8.8} +:{username:<8} {name:<10.10+} {status:>9.9} {ntasks:>6} {nnodes:>6h} "
       + "{t_submit!d:%b%d %R::>12} {t_remaining!F:>12h} {contextual_time!F:>8h} {contextual_info}",
     "deps": "{id.f58:>12} ?:{queue:<8.8} {name:<10.10+} {urgency:<3} {priority:<12} {state:<8.8} {dependencies}",

@@ -45,6 +45,9 @@ struct JobRecord: TableFormat.Row, Sendable {
     case "contextual_time": return .double(isPending ? time("duration") : runtime)
     case "inactive_reason": return .text(inactiveReason)
     case "uri": return .text(uri ?? "")
+    case "delegate_target": return FieldValue(json.value(at: "annotations.user.delegate.target"))
+    case "delegate_jobid": return FieldValue(json.value(at: "annotations.user.delegate.jobid"))
+    case "delegate_info": return .text(delegationInfo)
     case "uri.local": return .text(localURI)
     case "userid", "urgency", "priority", "ntasks", "ncores", "nnodes", "name", "cwd", "queue", "project", "bank",
       "ranks",
@@ -107,6 +110,24 @@ struct JobRecord: TableFormat.Row, Sendable {
       let seconds = CFormat.time(time, "%S")
       return "begin@" + CFormat.time(time, isToday ? "%H:%M" : "%b%d-%H:%M") + (seconds == "00" ? "" : ":" + seconds)
     }
+  }
+
+  /// Whether it is one of those that are delegated, as far as a listing tells.
+  var isDelegated: Bool {
+    json.value(at: "annotations.user.delegate")?.objectValue != nil || dependencies.contains("delegated")
+      || json["exception_type"]?.stringValue?.hasPrefix("Delegation") == true
+  }
+
+  /// Why it waits, or that nobody knows how it fares, since when; or how its delegation has ended.
+  private var delegationInfo: String {
+    let shown = json.value(at: "annotations.user.delegate")
+    if state != .inactive {
+      let since = shown?["since"]?.doubleValue.map { " since " + CFormat.time($0, "%b%d %H:%M:%S") } ?? ""
+      if let words = shown?["unknown"]?.stringValue { return "unknown\(since): \(words)" }
+      if let words = shown?["waits"]?.stringValue { return "waits\(since): \(words)" }
+    }
+    guard json["exception_type"]?.stringValue?.hasPrefix("Delegation") == true else { return "" }
+    return json["exception_note"]?.stringValue ?? ""
   }
 
   private var contextualInfo: String {

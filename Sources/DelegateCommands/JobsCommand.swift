@@ -42,8 +42,11 @@ struct JobsCommand: ContextCommand {
 
   @Option(
     name: [.customShort("o", allowingJoined: true), .long],
-    help: "A format: default, long, deps, endreason, or text with {fields}.")
-  var format = "default"
+    help: "A format: default, long, deps, endreason, delegate, or text with {fields}.")
+  var format: String?
+
+  @Flag(name: [.customShort("d"), .long], help: "Only delegated jobs, in the format delegate unless another is named.")
+  var delegated = false
 
   @Flag(help: "JSON.")
   var json = false
@@ -58,7 +61,8 @@ struct JobsCommand: ContextCommand {
     let format = try tableFormat()
     let hasColor = try context.usesColor(color)
     let colorFields = hasColor ? ["result", "annotations"] : []
-    let attributes = json ? ["all"] : JobFields.attributes(of: format.names + colorFields)
+    let filterFields = delegated ? ["annotations", "dependencies", "exception.type"] : []
+    let attributes = json ? ["all"] : JobFields.attributes(of: format.names + colorFields + filterFields)
     let request = try request(attributes)
     let jobIDs = try ids.map { ($0, try JobCommand.parseID($0)) }
     var jobs = try await context.withConnection(connection) { connection in
@@ -68,6 +72,7 @@ struct JobsCommand: ContextCommand {
     }
     let isTruncated = ids.isEmpty && count > 0 && Int64(jobs.count) > count
     if isTruncated { jobs.removeLast() }
+    if delegated { jobs.removeAll { !$0.isDelegated } }
     guard ids.isEmpty || !jobs.isEmpty else { return 1 }
     if json {
       printJSON(jobs, context)
@@ -82,6 +87,7 @@ struct JobsCommand: ContextCommand {
   }
 
   private func tableFormat() throws -> TableFormat {
+    let format = format ?? (delegated ? "delegate" : "default")
     guard format.contains("{") else {
       guard let named = JobFields.formats[format] else {
         let names = JobFields.formats.keys.sorted().joined(separator: ", ")

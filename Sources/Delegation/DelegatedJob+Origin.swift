@@ -154,6 +154,17 @@ extension DelegatedJob {
     return mayHaveLostChoices ? search() : look()
   }
 
+  /// The origin ends for good. Jobs that run are ended by itself, those that wait are not: both are cancelled, or left to their owner at the target.
+  mutating func originEnds(_ orphans: Orphans) -> [Action] {
+    guard !wasCancelled, state != .concluding, state != .ended else { return [] }
+    if (request?.orphans ?? orphans) == .keep {
+      keepsCopy = true
+      return []
+    }
+    guard !mirror.hasBegun else { return [] }
+    return [.cancelHere(note: "this instance is being shut down")]
+  }
+
   mutating func written() -> [Action] {
     switch state {
     case .pausing(.follow), .pausing(.mirror), .cancelling, .pausing(.cancel), .reconsidering(.follow):

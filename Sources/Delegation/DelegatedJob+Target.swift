@@ -149,7 +149,7 @@ extension DelegatedJob {
   // MARK: Cancelling
 
   mutating func cancelRemote(_ remote: JobID) -> [Action] {
-    guard let target else { return end() }
+    guard let target, !(keepsCopy && isOnRecord) else { return end() }
     state = .cancelling(remote)
     return [.cancel(target.uri, remote, note: "canceled at its origin, where it is \(id)")]
   }

@@ -155,6 +155,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case unwritten(String)
     /// The remote copy was cancelled, or is not there.
     case cancelled
+    /// The origin is being shut down, and will not come back; what the target's entry says of its orphans.
+    case ending(Orphans?)
     /// The pause is over.
     case timer
     /// The origin has forgotten the job.
@@ -239,6 +241,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case post(name: String, context: JSONObject)
     /// Raise an exception. Answer: written, unwritten.
     case raise(type: String, severity: Int, note: String)
+    /// Cancel the origin job, as its owner would. No answer: its eventlog tells.
+    case cancelHere(note: String)
     /// Cancel the remote job. Answer: cancelled, unreachable.
     case cancel(FluxURI, JobID, note: String)
     /// Send `timer` after so many seconds.
@@ -303,6 +307,8 @@ public struct DelegatedJob: Hashable, Sendable {
   /// The owner's changes that have come before the record.
   var earlyChanges: [EventlogEntry] = []
   var wasCancelled = false
+  /// Whether the copy stays at the target although the origin job is ended: the origin itself ends.
+  var keepsCopy = false
   /// Whether the plugin keeps the job, which was ended, in CLEANUP.
   var isKept = false
   var tries = 0
@@ -381,6 +387,7 @@ public struct DelegatedJob: Hashable, Sendable {
     case .written: written()
     case .unwritten(let words): unwritten(words)
     case .cancelled: cancelledThere()
+    case .ending(let orphans): originEnds(orphans ?? .cancel)
     case .timer: resume()
     case .gone: gone()
     }

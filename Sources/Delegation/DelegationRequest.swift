@@ -72,11 +72,13 @@ public struct DelegationRequest: Hashable, Sendable {
   public var delivery: Delivery?
   /// How long a target may be out of sight, in seconds; nil: what the target's entry says.
   public var patience: Double?
+  /// What becomes of the remote job when the origin ends for good; nil: what the target's entry says.
+  public var orphans: Orphans?
 
   /// A request from its parts.
   public init(
     selection: Selection, mode: Mode, targets: [String] = [], attempts: Int = defaultAttempts,
-    delivery: Delivery? = nil, patience: Double? = nil
+    delivery: Delivery? = nil, patience: Double? = nil, orphans: Orphans? = nil
   ) {
     self.selection = selection
     self.mode = mode
@@ -84,26 +86,28 @@ public struct DelegationRequest: Hashable, Sendable {
     self.attempts = attempts
     self.delivery = delivery
     self.patience = patience
+    self.orphans = orphans
   }
 
   /// The request in a dependency of scheme `delegate` (RFC 26), a hand-off unless its option `mode` says otherwise.
   ///
   /// - Throws: ``RequestError``, whose message says what to write.
   public init(dependency: Dependency) throws(RequestError) {
-    for key in dependency.options.keys where !["mode", "delivery", "patience"].contains(key) {
+    for key in dependency.options.keys where !["mode", "delivery", "patience", "orphans"].contains(key) {
       throw RequestError(
-        "unknown option '\(Self.excerpt(key))': --dependency=delegate:VALUE takes mode, delivery and patience")
+        "unknown option '\(Self.excerpt(key))': --dependency=delegate:VALUE takes mode, delivery, patience and orphans")
     }
     self.init(
       selection: try Self.selection(dependency.value),
       mode: try Self.mode(dependency.options["mode"], otherwise: .handOff),
       delivery: try Self.delivery(dependency.options["delivery"]),
-      patience: try Self.patience(dependency.options["patience"]))
+      patience: try Self.patience(dependency.options["patience"]),
+      orphans: try Self.orphans(dependency.options["orphans"]))
     try checkDelivery()
   }
 
-  /// The request in the attribute `system.delegate`: a string, or a table with the keys `policy`, `targets`, `attempts`, `mode`, `delivery` and
-  /// `patience`.
+  /// The request in the attribute `system.delegate`: a string, or a table with the keys `policy`, `targets`, `attempts`, `mode`, `delivery`,
+  /// `patience` and `orphans`.
   /// A table with `targets` and no `policy` names targets in the order in which they are tried.
   ///
   /// - Throws: ``RequestError``, whose message says what to write.
@@ -119,7 +123,7 @@ public struct DelegationRequest: Hashable, Sendable {
     for key in table.keys where !Self.keys.contains(key) {
       throw RequestError(
         "unknown key '\(Self.excerpt(key))' in the attribute system.delegate: it has policy, targets, attempts, mode, "
-          + "delivery and patience"
+          + "delivery, patience and orphans"
       )
     }
     let targets = try Self.targets(table["targets"])
@@ -139,11 +143,11 @@ public struct DelegationRequest: Hashable, Sendable {
     self.init(
       selection: selection, mode: try Self.mode(table["mode"], otherwise: .mirror), targets: targets,
       attempts: try Self.attempts(table["attempts"]), delivery: try Self.delivery(table["delivery"]),
-      patience: try Self.patience(table["patience"]))
+      patience: try Self.patience(table["patience"]), orphans: try Self.orphans(table["orphans"]))
     try checkDelivery()
   }
 
-  private static let keys: Set<String> = ["policy", "targets", "attempts", "mode", "delivery", "patience"]
+  private static let keys: Set<String> = ["policy", "targets", "attempts", "mode", "delivery", "patience", "orphans"]
 
   /// A job that is to run elsewhere needs an elsewhere.
   private func checkDelivery() throws(RequestError) {
@@ -179,6 +183,14 @@ public struct DelegationRequest: Hashable, Sendable {
       throw RequestError("'delivery' is \(excerpt(value.text)): write at-most-once or at-least-once")
     }
     return delivery
+  }
+
+  static func orphans(_ value: JSON?) throws(RequestError) -> Orphans? {
+    guard let value else { return nil }
+    guard let orphans = value.stringValue.flatMap(Orphans.init(rawValue:)) else {
+      throw RequestError("'orphans' is \(excerpt(value.text)): write cancel or keep")
+    }
+    return orphans
   }
 
   /// A number of seconds, or a duration (RFC 23).

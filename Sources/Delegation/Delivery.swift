@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
+/// What becomes of remote jobs when the origin ends for good: it is shut down, and will not be started again with its state.
+public enum Orphans: String, Hashable, Sendable, CaseIterable {
+  /// They are cancelled, as jobs at home are.
+  case cancel
+  /// They stay at their targets, and are their owner's there.
+  case keep
+}
+
 /// What becomes of a job whose target cannot be seen.
 public enum Delivery: String, Hashable, Sendable, CaseIterable {
   /// It waits until the target is seen again: it never runs twice.

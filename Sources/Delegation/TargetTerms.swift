@@ -12,6 +12,7 @@ import FluxJob
 /// max-rate = 5                          # submissions a second
 /// delivery = "at-least-once"            # of jobs that do not say it themselves
 /// patience = "30m"
+/// orphans = "keep"                      # jobs that are there when this instance ends for good stay
 /// ```
 public struct TargetTerms: Hashable, Sendable {
   /// The most jobs that a limit can name.
@@ -32,11 +33,14 @@ public struct TargetTerms: Hashable, Sendable {
   /// How long the target may be out of sight, in seconds; nil: ``Delivery/defaultPatience``.
   public var patience: Double?
 
+  /// What becomes of the jobs that are there when the origin ends for good; nil: they are cancelled.
+  public var orphans: Orphans?
+
   /// No terms.
   public init() {}
 
   /// The keys of a target's table that belong here.
-  static let keys: Set<String> = ["drain", "max-jobs", "max-rate", "delivery", "patience"]
+  static let keys: Set<String> = ["drain", "max-jobs", "max-rate", "delivery", "patience", "orphans"]
 
   init(_ table: JSONObject, target: Int) throws(RequestError) {
     func mistake(_ key: String, _ words: String) -> RequestError {
@@ -66,6 +70,7 @@ public struct TargetTerms: Hashable, Sendable {
     do {
       delivery = try DelegationRequest.delivery(table["delivery"])
       patience = try DelegationRequest.patience(table["patience"])
+      orphans = try DelegationRequest.orphans(table["orphans"])
     } catch {
       let words = error.message.replacing("delegate: ", with: "", maxReplacements: 1)
       throw RequestError("target \(target) of the configuration: \(words)")

@@ -14,6 +14,7 @@ extension JobManager {
       for entry in entries { try load(entry, reader) }
       sortInactive()
       continueIDs(since: Double(try reader.note("epoch") ?? "") ?? broker.now())
+      if let text = try reader.note("values"), let json = try? JSON(parsing: text) { values = json.objectValue ?? [:] }
       if let text = try reader.note("queues"), let json = try? JSON(parsing: text) { queues.restore(json) }
     }
     guard !jobs.isEmpty else { return }

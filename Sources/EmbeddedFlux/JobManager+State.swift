@@ -58,6 +58,33 @@ extension JobManager {
     for observer in guestObservers { observer(job, log, line) }
   }
 
+  /// Empties one of a job's own logs. Whoever follows it has seen its end.
+  func empty(_ log: GuestLog, of job: Job) {
+    var others: [(GuestLog, [String])] = []
+    switch log {
+    case .exec:
+      others = [(.output, job.body?.output ?? [])]
+      job.body?.execLog = []
+    case .output:
+      others = [(.exec, job.body?.execLog ?? [])]
+      job.body?.output = []
+    }
+    store?.record { batch in
+      // On disk both go; the other one comes back.
+      batch.empty(job.id)
+      for (log, lines) in others {
+        for line in lines { batch.append(line, to: StateBatch.Place(job: job.id, log: log.place)) }
+      }
+    }
+    for observer in guestObservers { observer(job, log, nil) }
+  }
+
+  /// Keeps a value for a client, or drops it.
+  func set(_ value: String?, for key: String) {
+    values[key] = value.map { .string($0) }
+    store?.record { [values] in $0.note("values", JSON.object(values).text) }
+  }
+
   /// A job has a namespace of its own.
   func openNamespace(of job: Job) throws(ServiceError) {
     if let body = try whole(job, withLogs: true).body { job.regain(body) }

@@ -30,6 +30,8 @@ final class JobManager {
   private var pending = PendingJobs()
   /// The queues; see ``queuesChanged()``.
   var queues = Queues()
+  /// Values that clients keep in the KVS.
+  var values: JSONObject = [:]
   /// Who waits for a job, by the id of that job.
   var dependants: [JobID: [Job]] = [:]
   /// Waitable jobs that somebody has waited for.

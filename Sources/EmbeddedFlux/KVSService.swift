@@ -3,7 +3,8 @@
 import FluxJob
 import FluxWire
 
-/// `kvs`, as far as an agent needs it: the namespaces of jobs that nothing is run for here, whose logs a client writes, and their R.
+/// `kvs`, as far as an agent needs it: the namespaces of jobs that nothing is run for here, whose logs a client writes, and their R; and a few
+/// values under `delegate.`.
 ///
 /// A job's logs are in one place, and its directory `guest` is always what its namespace has: to a client that asks where they are, each is a
 /// link to the namespace (RFC 11).
@@ -53,20 +54,44 @@ final class KVSService: Service {
   // MARK: Writing
 
   private func apply(_ operation: JSON, _ namespace: String) throws(ServiceError) {
-    guard let key = operation["key"]?.stringValue, let value = operation["dirent"]?["data"] else {
+    guard let key = operation["key"]?.stringValue, let entry = operation["dirent"] else {
       throw ServiceError(.protocolError, "kvs.commit: an operation has no key or no value")
     }
-    if namespace == "primary" { return try applyToDirectory(key) }
+    // A null takes a key away.
+    let text = entry.isNull ? "" : try Self.text(of: entry, key)
+    if namespace == "primary" {
+      if key.hasPrefix(Self.ownKeys) { return try set(key, to: entry.isNull ? nil : text) }
+      return try applyToDirectory(key)
+    }
     let job = try job(of: namespace)
     guard job.hasNamespace else { throw ServiceError(.notSupported) }
-    guard operation["flags"]?.intValue == Self.append,
-      let log = ["output": JobManager.GuestLog.output, "exec.eventlog": .exec][key]
+    guard let log = ["output": JobManager.GuestLog.output, "exec.eventlog": .exec][key]
     else { throw ServiceError(.notImplemented, "kvs.commit: \(Self.limits)") }
-    guard let bytes = try? Base64.decode(value.stringValue ?? ""), let text = String(validating: bytes, as: UTF8.self)
-    else { throw ServiceError(.protocolError, "kvs.commit: \(key): the value is no text") }
+    if entry.isNull || operation["flags"]?.intValue != Self.append { manager.empty(log, of: job) }
     for line in text.split(separator: "\n", omittingEmptySubsequences: true) {
       manager.append(line + "\n", to: log, of: job)
     }
+  }
+
+  private static func text(of entry: JSON, _ key: String) throws(ServiceError) -> String {
+    // Links and directories are not looked into.
+    guard entry["type"]?.stringValue == "val" else { return "" }
+    guard let bytes = try? Base64.decode(entry["data"]?.stringValue ?? ""),
+      let text = String(validating: bytes, as: UTF8.self)
+    else { throw ServiceError(.protocolError, "kvs.commit: \(key): the value is no text") }
+    return text
+  }
+
+  /// The keys under which values are kept, how many, and how long they may be in bytes.
+  private static let ownKeys = "delegate."
+  private static let maximumValues = 16
+  private static let maximumLength = 1 << 20
+
+  private func set(_ key: String, to value: String?) throws(ServiceError) {
+    guard manager.values.count < Self.maximumValues || manager.values[key] != nil, key.utf8.count <= 256,
+      value?.utf8.count ?? 0 <= Self.maximumLength
+    else { throw ServiceError(.overflow, "kvs.commit: \(Self.limits)") }
+    manager.set(value, for: key)
   }
 
   /// The plugin gives a job its R, and its logs are where they stay: what is written of them has no place here.
@@ -85,6 +110,11 @@ final class KVSService: Service {
     let namespace = try request.string("namespace")
     let key = try request.string("key")
     let isTree = (request.payload["flags"]?.intValue ?? 0) & Self.treeObject != 0
+    if namespace == "primary", key.hasPrefix(Self.ownKeys) {
+      guard let value = manager.values[key]?.stringValue else { throw ServiceError(.noEntry) }
+      let data = Base64.encode(value.utf8)
+      return broker.respond(request, ["val": ["ver": 1, "type": "val", "data": .string(data)]])
+    }
     if namespace == "primary" {
       guard isTree, key.hasPrefix("job."), key.hasSuffix(".guest"),
         let id = try? JobID(parsing: String(key.dropLast(6))), let job = manager.jobs[id]

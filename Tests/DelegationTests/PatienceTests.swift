@@ -191,6 +191,25 @@ import Testing
     #expect((0.95...1.05).contains(mean), "\(mean)")
   }
 
+  // MARK: The end of the origin
+
+  @Test func theOriginEndsForGood() throws {
+    var waiting = try job(#""b""#, [MirrorTests.selected, MirrorTests.accepted])
+    _ = waiting.handle(.following)
+    #expect(waiting.handle(.ending(nil)) == [.cancelHere(note: "this instance is being shut down")])
+    // It was handed over long ago, or runs: the instance itself ends it.
+    var running = try MirrorTests.running()
+    #expect(running.handle(.ending(nil)) == [])
+  }
+
+  @Test(arguments: [#"{"policy":"b","orphans":"keep"}"#, #""b""#]) func orphansAreKept(_ delegate: String) throws {
+    var job = try job(delegate, [MirrorTests.selected, MirrorTests.accepted])
+    _ = job.handle(.following)
+    #expect(job.handle(.ending(delegate.contains("keep") ? nil : .keep)) == [])
+    let cancel = MirrorTests.entry("exception", ["type": "cancel", "severity": 0, "note": "", "userid": 0])
+    #expect(names(job.handle(.origin(cancel))) == ["release", "discard", "forget"], "the copy is not cancelled")
+  }
+
   // MARK: Strays
 
   @Test func whatWasLeftBehindIsCancelled() {

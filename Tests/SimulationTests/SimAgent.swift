@@ -148,7 +148,7 @@ final class SimAgent {
       send("release of job \(index)") { [self] in
         if origin.attached === self { _ = origin.release(job, holds, status) }
       }
-    case .annotate, .memo, .report: break
+    case .annotate, .memo, .report, .cancelHere: break
     case .awaitPatience(_, let delivery, let patience, let isHeld, let number):
       guard isHeld || delivery == .atLeastOnce else { break }
       let seconds = patience ?? Delivery.defaultPatience
