@@ -118,9 +118,12 @@ let package = Package(
       name: "EmbeddedFluxTests",
       dependencies: ["EmbeddedFlux", "FluxConnection", "FluxJob"],
       swiftSettings: strict, linkerSettings: exportHostSymbols),
+    // What tests of real processes share.
+    .target(
+      name: "TestSupport", dependencies: [subprocess, systemPackage], path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["FluxJob", "FluxConnection", logging, subprocess, systemPackage],
+      dependencies: ["TestSupport", "FluxJob", "FluxConnection", logging, subprocess, systemPackage],
       swiftSettings: strict),
   ]
 )

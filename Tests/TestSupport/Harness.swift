@@ -6,17 +6,23 @@ import SystemPackage
 import Testing
 
 /// What a command printed, and how it ended.
-struct Output: Sendable, CustomStringConvertible {
-  var code: Int32
-  var out: String
-  var err: String
+package struct Output: Sendable, CustomStringConvertible {
+  package var code: Int32
+  package var out: String
+  package var err: String
 
-  var lines: [String] { out.split(separator: "\n").map(String.init) }
-  var description: String { "exit \(code)\n\(out)\(err)" }
+  package init(code: Int32, out: String, err: String) {
+    self.code = code
+    self.out = out
+    self.err = err
+  }
+
+  package var lines: [String] { out.split(separator: "\n").map(String.init) }
+  package var description: String { "exit \(code)\n\(out)\(err)" }
 }
 
 /// Which instance a test runs on.
-enum Host: String, CaseIterable, Sendable, CustomStringConvertible {
+package enum Host: String, CaseIterable, Sendable, CustomStringConvertible {
   /// `flux-delegate start`, with the verbs of flux-delegate.
   case embedded
   /// A real Flux, with Flux's own commands.
@@ -24,13 +30,13 @@ enum Host: String, CaseIterable, Sendable, CustomStringConvertible {
   /// A real Flux, with the verbs of flux-delegate.
   case fluxWithOurVerbs
 
-  var description: String { rawValue }
+  package var description: String { rawValue }
 
   /// The program whose verbs are used.
-  var program: String { self == .flux ? "flux" : Build.executable }
+  package var program: String { self == .flux ? "flux" : Build.executable }
 
   /// The command that starts an instance with two nodes and runs what follows in it.
-  func start(name: String, nodes: Int = 2) -> [String] {
+  package func start(name: String, nodes: Int = 2) -> [String] {
     switch self {
     case .embedded: [Build.executable, "start", "--name", name, "-N\(nodes)", "-c2"]
     case .flux, .fluxWithOurVerbs: ["flux", "start", "-s\(nodes)"]
@@ -38,14 +44,14 @@ enum Host: String, CaseIterable, Sendable, CustomStringConvertible {
   }
 
   /// The hosts that this machine has. A real Flux is used where `flux` is on PATH.
-  static var available: [Host] { Flux.isThere ? allCases : [.embedded] }
+  package static var available: [Host] { Flux.isThere ? allCases : [.embedded] }
 }
 
-enum Flux {
+package enum Flux {
   /// Whether a real Flux is on PATH.
-  static let isThere = find("flux") != nil
+  package static let isThere = find("flux") != nil
 
-  static func find(_ program: String) -> String? {
+  package static func find(_ program: String) -> String? {
     let path = getenv("PATH").map { String(cString: $0) } ?? ""
     let directories: [String] = path.split(separator: ":").map(String.init) + ["/usr/sbin"]
     return directories.map { $0 + "/" + program }.first { access($0, X_OK) == 0 }
@@ -53,8 +59,8 @@ enum Flux {
 }
 
 /// The executable and the plugin under test, side by side under the names that they are used by.
-enum Build {
-  static let directory: String = {
+package enum Build {
+  package static let directory: String = {
     let bundle = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
     let real = realpath(bundle, nil)
     defer { free(real) }
@@ -67,8 +73,8 @@ enum Build {
     return directory
   }()
 
-  static var executable: String { "\(directory)/flux-delegate" }
-  static var plugin: String { "\(directory)/delegate.so" }
+  package static var executable: String { "\(directory)/flux-delegate" }
+  package static var plugin: String { "\(directory)/delegate.so" }
 
   private static func remove() {
     for name in ["flux-delegate", "delegate.so"] { unlink("\(directory)/\(name)") }
@@ -77,7 +83,7 @@ enum Build {
 }
 
 /// Runs a command to its end, within a limit; a command that takes longer is killed and has the code -1.
-func run(
+package func run(
   _ words: [String], uri: String? = nil, environment: [String: String] = [:], input: String = "",
   within limit: Duration = .seconds(60)
 ) async throws -> Output {
@@ -109,7 +115,7 @@ func run(
 }
 
 /// Asks until the answer satisfies, for at most 20 s unless it is said otherwise. Returns the last answer.
-func eventually(
+package func eventually(
   within limit: Duration = .seconds(20), _ ask: () async throws -> Output, until isGood: (Output) -> Bool
 ) async throws -> Output {
   var answer = try await ask()
@@ -122,14 +128,14 @@ func eventually(
 }
 
 /// A running instance.
-struct Instance: Sendable {
-  let host: Host
-  let uri: String
+package struct Instance: Sendable {
+  package let host: Host
+  package let uri: String
   /// What it runs as: a process id to stop or kill.
-  let pid: pid_t
+  package let pid: pid_t
 
   /// Runs a verb of the host's program on the instance.
-  func callAsFunction(_ words: String..., environment: [String: String] = [:], input: String = "") async throws
+  package func callAsFunction(_ words: String..., environment: [String: String] = [:], input: String = "") async throws
     -> Output
   {
     try await run([host.program] + words, uri: uri, environment: environment, input: input)
@@ -138,7 +144,7 @@ struct Instance: Sendable {
 
 extension Instance {
   /// The process id of the attached agent, as the plugin tells it.
-  func agent() async throws -> pid_t {
+  package func agent() async throws -> pid_t {
     let query = try await eventually {
       try await run([Build.executable, "jobtap", "query", "delegate.so"], uri: uri)
     } until: {
@@ -150,7 +156,7 @@ extension Instance {
 }
 
 /// Starts an instance, runs `body`, and stops the instance.
-func withInstance<Result: Sendable>(
+package func withInstance<Result: Sendable>(
   _ host: Host, name: String, nodes: Int = 2, environment: [String: String] = [:],
   _ body: @Sendable @escaping (Instance) async throws -> Result
 ) async throws -> Result {
@@ -178,7 +184,7 @@ func withInstance<Result: Sendable>(
 }
 
 extension String {
-  var trimmed: String {
+  package var trimmed: String {
     var text = self[...]
     while let last = text.last, last.isWhitespace { text.removeLast() }
     while let first = text.first, first.isWhitespace { text.removeFirst() }
@@ -187,7 +193,7 @@ extension String {
 }
 
 /// How many descriptors a process has open.
-func descriptors(_ pid: pid_t) throws -> Int {
+package func descriptors(_ pid: pid_t) throws -> Int {
   guard let directory = opendir("/proc/\(pid)/fd") else { return 0 }
   defer { closedir(directory) }
   var count = 0
@@ -196,7 +202,7 @@ func descriptors(_ pid: pid_t) throws -> Int {
 }
 
 /// Whether tasks can be given the names of their virtual nodes.
-let canNameHosts = geteuid() == 0
+package let canNameHosts = geteuid() == 0
 
 /// This process's PATH.
-let currentPath = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
+package let currentPath = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"

@@ -5,20 +5,20 @@ import Subprocess
 import Testing
 
 /// A real OpenSSH server on loopback.
-struct SSHServer: Sendable {
+package struct SSHServer: Sendable {
   /// Whether this machine has one.
-  static let isThere = Flux.find("sshd") != nil
+  package static let isThere = Flux.find("sshd") != nil
 
   /// Where its keys and its client are.
-  let directory: String
+  package let directory: String
   /// What makes both Flux and flux-delegate use it.
-  var environment: [String: String] { ["FLUX_SSH": "\(directory)/ssh"] }
+  package var environment: [String: String] { ["FLUX_SSH": "\(directory)/ssh"] }
 
   /// The same target through ssh.
-  func uri(of local: String) -> String { local.replacing("local://", with: "ssh://localhost") }
+  package func uri(of local: String) -> String { local.replacing("local://", with: "ssh://localhost") }
 
   /// Starts a server, runs `body`, and stops the server.
-  static func withServer<Result: Sendable>(
+  package static func withServer<Result: Sendable>(
     _ body: @Sendable @escaping (SSHServer) async throws -> Result
   ) async throws -> Result {
     let directory = try temporaryDirectory("ssh")
@@ -40,19 +40,19 @@ struct SSHServer: Sendable {
 }
 
 /// The project's own files.
-enum Source {
-  static let root = #filePath.split(separator: "/").dropLast(3).reduce("") { "\($0)/\($1)" }
+package enum Source {
+  package static let root = #filePath.split(separator: "/").dropLast(3).reduce("") { "\($0)/\($1)" }
 }
 
 /// A new directory under /tmp, with a short path: a socket's holds 107 bytes.
-func temporaryDirectory(_ name: String) throws -> String {
+package func temporaryDirectory(_ name: String) throws -> String {
   var template = Array("/tmp/fd-\(name)-XXXXXX".utf8CString)
   let made = try #require(mkdtemp(&template), "cannot make a directory in /tmp")
   return String(cString: made)
 }
 
 /// Removes a directory and what is in it.
-func remove(_ directory: String) {
+package func remove(_ directory: String) {
   guard let entries = opendir(directory) else { return }
   while let entry = readdir(entries) {
     let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
