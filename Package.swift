@@ -125,5 +125,11 @@ let package = Package(
       name: "EndToEndTests",
       dependencies: ["TestSupport", "FluxJob", "FluxConnection", logging, subprocess, systemPackage],
       swiftSettings: strict),
+    .testTarget(
+      name: "ChaosTests",
+      dependencies: nio + [
+        "TestSupport", "Delegation", "FluxJob", "FluxWire", "FluxConnection", logging, subprocess, systemPackage,
+      ],
+      swiftSettings: strict),
   ]
 )
