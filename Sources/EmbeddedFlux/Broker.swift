@@ -131,7 +131,8 @@ final class Broker {
       return respond(to: message, errnum: .notImplemented, text: "No service matching \(topic) is registered")
     }
     let payload: JSON
-    do { payload = try message.json() ?? [:] } catch {
+    // A line for the log is text.
+    do { payload = topic == LogService.appendTopic ? [:] : try message.json() ?? [:] } catch {
       return respond(to: message, errnum: .protocolError)
     }
     do throws(ServiceError) { try service.handle(Request(message: message, payload: payload)) } catch {

@@ -85,6 +85,8 @@ final class EventService: Service {
 final class LogService: Service {
   /// How many lines are kept.
   static let capacity = 1024
+  /// The one request whose payload is not JSON.
+  static let appendTopic = "log.append"
   private unowned let broker: Broker
   private var lines: [String] = []
   private var followers = StreamSet<Void>()
