@@ -134,6 +134,12 @@ package struct Instance: Sendable {
   /// What it runs as: a process id to stop or kill.
   package let pid: pid_t
 
+  package init(host: Host, uri: String, pid: pid_t) {
+    self.host = host
+    self.uri = uri
+    self.pid = pid
+  }
+
   /// Runs a verb of the host's program on the instance.
   package func callAsFunction(_ words: String..., environment: [String: String] = [:], input: String = "") async throws
     -> Output
