@@ -77,6 +77,7 @@ import Testing
     let owners = Owners(stage: stage)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { await owners.watch() }
+      group.addTask { await stage.diary.follow(stage.origin.asker) }
       try await withThrowingTaskGroup(of: Void.self) { work in
         work.addTask { await owners.run(forJobs, until: end) }
         work.addTask { try await Wrecker(stage: stage).run(forFaults, until: end) }
@@ -93,9 +94,7 @@ import Testing
     print(counts)
     let refusals = await stage.ledger.refusals
     #expect(refusals.isEmpty, "FD_CHAOS_SEED=\(seed): not accepted: \(refusals.prefix(5))")
-    let failures = report.failures
-    if !failures.isEmpty { print(try await stage.verb("dmesg").out) }
-    for failure in failures.prefix(20) { Issue.record("\(failure)") }
+    for failure in await report.failures(stage.diary).prefix(20) { Issue.record("\(failure)") }
     try await look(stage, at: evidence)
     await nothingIsLeaked(stage)
   }

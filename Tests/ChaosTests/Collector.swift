@@ -41,7 +41,7 @@ struct Collector {
     return await stage.ledger.entries.map { entry in
       let record = here[entry.plan.name]
       return Evidence(
-        plan: entry.plan, isAccepted: entry.id != nil, marks: marks[entry.plan.name]?.count ?? 0,
+        plan: entry.plan, id: record?.id, isAccepted: entry.id != nil, marks: marks[entry.plan.name]?.count ?? 0,
         events: record?.events ?? [], output: record?.output, execution: record?.execution, reason: record?.reason,
         copies: record.map { copies[$0.id] ?? [] } ?? [], kills: kills, troubles: troubles)
     }

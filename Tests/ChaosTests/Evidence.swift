@@ -30,6 +30,8 @@ struct Evidence: Sendable {
   }
 
   var plan: JobPlan
+  /// Its id at the origin, when it is there.
+  var id: JobID?
   /// Whether the answer to its submission has come. Otherwise it may be there or not.
   var isAccepted = true
   /// How often it has begun to run.

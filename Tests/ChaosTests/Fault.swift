@@ -50,14 +50,14 @@ struct Fault: Hashable, Sendable {
     let durable = abilities.instancesAreDurable
     let ssh = abilities.hasSSH ? 1.0 : 0
     let weights: [(Kind, weight: Double)] = [
-      (.killAgent, 30), (.killSSH, 10 * ssh), (.killRelay, 10 * ssh), (.killOrigin, durable ? 8 : 0),
-      (.killTarget, durable ? 12 : 1), (.stopAgent, 4), (.stopSSH, 3 * ssh), (.stopRelay, 3 * ssh), (.stopOrigin, 3),
+      (.killAgent, 24), (.killSSH, 18 * ssh), (.killRelay, 18 * ssh), (.killOrigin, durable ? 8 : 0),
+      (.killTarget, durable ? 12 : 0.5), (.stopAgent, 4), (.stopSSH, 3 * ssh), (.stopRelay, 3 * ssh), (.stopOrigin, 3),
       (.stopTarget, 4), (.cut, 6), (.cutInMessage, 6), (.stallRequests, 4), (.stallAnswers, 4), (.halfOpen, 4),
       (.refuse, 3), (.reloadPlugin, 4),
     ]
     kind = dice.pick(weighted: weights)
     // Bursts, and time to recover: most of what goes wrong should meet an agent that is at work.
-    pause = dice.chance(0.25) ? dice.between(0, 0.1) : dice.between(0.2, 1.4)
+    pause = dice.chance(0.25) ? dice.between(0, 0.1) : dice.between(0.1, 1)
     victim = dice.next()
     duration = dice.chance(0.9) ? dice.between(0.05, 2) : dice.between(2, 6)
     part = dice.between(0, 1)

@@ -15,8 +15,14 @@ struct Report {
   }
 
   /// The jobs that something is wrong with, each with all that is known of it.
-  var failures: [String] {
-    zip(evidence, findings).filter { !$0.1.complaints.isEmpty }.map { story($0, $1) }
+  func failures(_ diary: Diary) async -> [String] {
+    var stories: [String] = []
+    for (evidence, finding) in zip(evidence, findings) where !finding.complaints.isEmpty {
+      var story = story(evidence, finding)
+      if let id = evidence.id { story += "\nlog:\n" + (await diary.lines(of: id)).joined(separator: "\n") }
+      stories.append(story)
+    }
+    return stories
   }
 
   func count(_ verdict: Finding.Verdict) -> Int { findings.count { $0.verdict == verdict } }
@@ -33,12 +39,13 @@ struct Report {
     let ends = Finding.Verdict.allCases.map { "\($0.rawValue) \(count($0))" }
     let doubled = count { if case .doubled = $0 { true } else { false } }
     let lost = count { if case .lost = $0 { true } else { false } }
+    let complaining = findings.count { !$0.complaints.isEmpty }
     let incomplete = count { if case .incomplete = $0 { true } else { false } }
     return """
       chaos: seed \(seed), \(seconds) s, \(kills) kills, \(stops) stops, \(others) others: \(faults.joined(separator: ", "))
       chaos: \(evidence.count) jobs: \(ends.joined(separator: ", "))
       chaos: \(evidence.map(\.marks).reduce(0, +)) runs, \(doubled) doubled, \(lost) lost, \(incomplete) incomplete outputs, \
-      \(failures.count) jobs with complaints
+      \(complaining) jobs with complaints
       """
   }
 

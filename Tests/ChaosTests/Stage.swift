@@ -20,6 +20,7 @@ struct Stage: Sendable {
   let gate = Gate()
   let chronicle = Chronicle()
   let ledger = Ledger()
+  let diary = Diary()
 
   /// The label of the target behind the forwarder, and of the one behind ssh.
   static let wire = "wire"
