@@ -109,13 +109,14 @@ public final class EmbeddedInstance: Sendable {
       try? await reactor.stop()
       throw error
     }
+    let instance = EmbeddedInstance(uri: uri, core: core, loop: loop)
     let server: any Channel
     do { server = try await listen(path, core, loop) } catch {
+      await instance.stop()
       try? await reactor.stop()
       throw StartError("cannot listen on \(path): \(error)")
     }
     chmod(path, 0o777)
-    let instance = EmbeddedInstance(uri: uri, core: core, loop: loop)
     let outcome: Swift.Result<Result, any Error>
     do { outcome = .success(try await body(instance)) } catch { outcome = .failure(error) }
     await instance.stop()

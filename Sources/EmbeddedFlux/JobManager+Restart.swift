@@ -13,7 +13,7 @@ extension JobManager {
       try reader.jobs { entries.append($0) }
       for entry in entries { try load(entry, reader) }
       sortInactive()
-      continueIDs(since: Double(try reader.note("epoch") ?? "") ?? broker.now())
+      continueIDs(since: Double(try reader.note("epoch") ?? "") ?? broker.now(), after: entries.last?.id)
       if let text = try reader.note("values"), let json = try? JSON(parsing: text) { values = json.objectValue ?? [:] }
       if let text = try reader.note("queues"), let json = try? JSON(parsing: text) { queues.restore(json) }
     }

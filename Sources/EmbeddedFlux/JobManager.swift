@@ -85,10 +85,10 @@ final class JobManager {
     return JobID(milliseconds: generatorTime, generator: 0, sequence: generatorSequence)
   }
 
-  /// Ids go on after those that there are, counted from the same moment.
-  func continueIDs(since epoch: Double) {
+  /// Ids go on after the newest that was given, counted from the same moment.
+  func continueIDs(since epoch: Double, after newest: JobID?) {
     startTime = epoch
-    guard let newest = order.last else { return }
+    guard let newest else { return }
     generatorTime = newest.rawValue >> 24
     generatorSequence = 1023
   }

@@ -32,6 +32,7 @@ final class StateStore {
   /// The number of the newest batch that was given to the writer.
   private var number: Int64
   private var isFlushDue = false
+  private var isClosed = false
   private var waiters: [(number: Int64, waiter: Waiter)] = []
   private var head = 0
   private var heldBytes = 0
@@ -75,8 +76,9 @@ final class StateStore {
     isFlushDue = true
     // After all that this turn of the loop brings.
     broker.later { [weak self] in
-      self?.isFlushDue = false
-      self?.flush()
+      guard let self, !isClosed else { return }
+      isFlushDue = false
+      flush()
     }
   }
 
@@ -96,10 +98,14 @@ final class StateStore {
   }
 
   private func ended(_ failure: Database.Failure?) {
+    guard !isClosed else { return }
     if let failure {
       if self.failure == nil { fail(failure) }
       self.failure = failure
-      _ = broker.after(Self.retryTime) { [weak self] in self?.write() }
+      _ = broker.after(Self.retryTime) { [weak self] in
+        guard let self, !isClosed else { return }
+        write()
+      }
       return
     }
     if self.failure != nil { log.append(level: 5, "state", "the state directory can be written again") }
@@ -204,6 +210,9 @@ final class StateStore {
 
   func read<T>(_ body: (StateReader) throws(Database.Failure) -> T) throws(Database.Failure) -> T { try body(reader) }
 
-  /// Nothing is read any more.
-  func close() { reader.close() }
+  /// Nothing is read or written any more.
+  func close() {
+    isClosed = true
+    reader.close()
+  }
 }

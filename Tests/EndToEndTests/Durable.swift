@@ -29,7 +29,7 @@ actor Durable {
     try await durable.start()
     let outcome: Swift.Result<Result, any Error>
     do { outcome = .success(try await body(durable)) } catch { outcome = .failure(error) }
-    try await durable.kill(after: .zero)
+    try await durable.kill()
     return try outcome.get()
   }
 
@@ -61,11 +61,11 @@ actor Durable {
     try #require(answer.code == 0, "\(answer)")
   }
 
-  /// `kill -9`, some time from now.
-  func kill(after time: Duration) async throws {
+  /// `kill -9`, or another signal, some time from now.
+  func kill(after time: Duration = .zero, with signal: CInt = SIGKILL) async throws {
     try await Task.sleep(for: time)
     guard let process else { return }
-    Glibc.kill(process.processIdentifier, SIGKILL)
+    Glibc.kill(process.processIdentifier, signal)
     process.waitUntilExit()
     self.process = nil
   }

@@ -78,7 +78,7 @@ import Testing
       let after = try await a.instance("submit", "--dependency=afterok:\(held)", "echo", "last").out.trimmed
       let second = try await run([Build.executable, "start", "--statedir", a.directory, "true"])
       #expect(second.code != 0 && second.err.contains("another instance uses the state directory"), "\(second)")
-      try await a.kill(after: .zero)
+      try await a.kill()
       try await a.start()
       let ended = try await eventlog(a.instance, running)
       #expect(ended.out.contains("the job's processes have ended with the instance"), "\(ended)")
@@ -115,7 +115,7 @@ import Testing
         $0.code == 0
       }
       #expect(ran.out == "room\n", "\(ran)")
-      try await a.kill(after: .zero)
+      try await a.kill()
       try await a.start()
       let there = try await a.instance("jobs", "-a", "-n", "-o", "{id} {state} {exception.type}")
       #expect(there.lines.contains { $0.hasPrefix("\(first) SCHED") }, "\(there)")
@@ -126,8 +126,8 @@ import Testing
 
   private static let script = "echo begin; while [ ! -e $GATE ]; do sleep 0.05; done; echo end; exit 3"
 
-  /// The origin is killed while its job waits at the target, and again while it runs there.
-  @Test func theOriginIsKilled() async throws {
+  /// The origin is killed, or stopped, while its job waits at the target, and again while it runs there.
+  @Test(arguments: [SIGKILL, SIGTERM]) func theOriginIsKilled(_ signal: CInt) async throws {
     try await Durable.with("a") { a in
       try await withInstance(.embedded, name: "b") { b in
         try await Self.load(a, target: b.uri)
@@ -137,13 +137,13 @@ import Testing
         ).out.trimmed
         let sent = try await a.instance("job", "wait-event", "-t", "20", id, "delegate::submit")
         try #require(sent.code == 0, "\(sent)")
-        try await a.kill(after: .zero)
+        try await a.kill(with: signal)
         try await a.start()
         try await Self.load(a, target: b.uri)
         _ = try await a.instance("job", "urgency", id, "16")
         let started = try await a.instance("job", "wait-event", "-t", "20", id, "start")
         try #require(started.code == 0, "\(started)")
-        try await a.kill(after: .zero)
+        try await a.kill(with: signal)
         try await a.start()
         let running = try await a.instance("jobs", "-n", "-o", "{state}")
         #expect(running.lines == ["RUN"], "\(running)")
