@@ -9,11 +9,13 @@ extension JobManager {
   func load() throws(Database.Failure) {
     guard let store else { return }
     try store.read { reader throws(Database.Failure) in
-      var entries: [StateReader.Entry] = []
-      try reader.jobs { entries.append($0) }
-      for entry in entries { try load(entry, reader) }
+      var newest: JobID?
+      try reader.jobs { entry throws(Database.Failure) in
+        newest = entry.id
+        try load(entry, reader)
+      }
       sortInactive()
-      continueIDs(since: Double(try reader.note("epoch") ?? "") ?? broker.now(), after: entries.last?.id)
+      continueIDs(since: Double(try reader.note("epoch") ?? "") ?? broker.now(), after: newest)
       if let text = try reader.note("values"), let json = try? JSON(parsing: text) { values = json.objectValue ?? [:] }
       if let text = try reader.note("queues"), let json = try? JSON(parsing: text) { queues.restore(json) }
     }

@@ -40,11 +40,11 @@ final class StateReader {
   }
 
   /// Hands every job over, in the order of their ids.
-  func jobs(_ body: (Entry) -> Void) throws(Database.Failure) {
+  func jobs(_ body: (Entry) throws(Database.Failure) -> Void) throws(Database.Failure) {
     // Ids with the highest bit are the newest, though SQLite takes them for negative.
     for half in ["id >= 0", "id < 0"] {
       let query = "SELECT id, userid, urgency, flags, guest, waited, record FROM jobs WHERE \(half) ORDER BY id"
-      try database.query(query) { body(Entry($0)) }
+      try database.query(query) { (row) throws(Database.Failure) in try body(Entry(row)) }
     }
   }
 

@@ -30,6 +30,10 @@ enum StateSchema {
 
   /// Makes a database beside its place and moves it there when it is whole, so that a half-made one is never found.
   static func make(_ path: String, epoch: Double) throws(Database.Failure) {
+    // SQLite would take what belongs to another database into the new one.
+    guard access(path + "-wal", F_OK) != 0 else {
+      throw Database.Failure(code: 26, text: "state.sqlite-wal is there without its database")
+    }
     let temporary = path + ".new"
     for end in ["", "-journal", "-wal", "-shm"] { unlink(temporary + end) }
     do {

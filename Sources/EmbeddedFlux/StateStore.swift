@@ -62,7 +62,7 @@ final class StateStore {
   static func startError(_ path: String, _ failure: Database.Failure) -> EmbeddedInstance.StartError {
     let advice =
       failure.isDamage
-      ? "nothing was changed; move it away to start without it"
+      ? "nothing was changed; move the directory away to start without it"
       : "nothing was changed; look at its disk and permissions"
     return EmbeddedInstance.StartError("cannot use the state in \(path): \(failure.text); \(advice)")
   }

@@ -161,6 +161,43 @@ import Testing
     }
   }
 
+  /// As long as the disk has not taken it, nobody is told, and nothing runs.
+  @Test func nothingIsAnsweredBeforeItIsWritten() async throws {
+    try await Self.withDirectory { directory in
+      let mark = directory + "/ran"
+      try await Self.withInstance(directory) { _, connection in
+        _ = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
+        let unlock = try Self.lockDatabase(directory)
+        let isAnswered = Flag()
+        let answer = Task {
+          let id = try await InstanceTests.submit(connection, InstanceTests.jobspec(["touch", mark]))
+          await isAnswered.set()
+          return id
+        }
+        let listing = Task { try await connection.rpc("job-list.list", ["max_entries": 0, "attrs": []]) }
+        try await Task.sleep(for: .milliseconds(300))
+        await #expect(!isAnswered.isSet && access(mark, F_OK) != 0)
+        try unlock()
+        let id = try await answer.value
+        #expect(try await InstanceTests.events(connection, id).last?.name == "clean")
+        #expect(access(mark, F_OK) == 0)
+        #expect(try await listing.value["jobs"]?.arrayValue?.count == 2)
+      }
+    }
+  }
+
+  /// Keeps the instance from writing, until what is returned is called.
+  private static func lockDatabase(_ directory: String) throws -> () throws -> Void {
+    let database = try Database(directory + "/state.sqlite")
+    try database.execute("BEGIN IMMEDIATE")
+    return { try database.execute("COMMIT") }
+  }
+
+  private actor Flag {
+    private(set) var isSet = false
+    func set() { isSet = true }
+  }
+
   /// What cannot be used is refused with words, and left as it is.
   @Test func refusedDirectories() async throws {
     try await Self.withDirectory { directory in
