@@ -29,6 +29,8 @@ final class StateDirectory: Sendable {
   /// Lets others have the directory.
   func release() {
     lock.withLock { descriptor in
+      // A child that is about to be may have the descriptor for a moment: the lock ends here all the same.
+      if descriptor >= 0 { flock(descriptor, LOCK_UN) }
       if descriptor >= 0 { close(descriptor) }
       descriptor = -1
     }
@@ -53,7 +55,7 @@ final class StateDirectory: Sendable {
   private static func takeLock(_ name: String, of directory: String) throws -> CInt {
     let descriptor = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
     guard descriptor >= 0 else { throw EmbeddedInstance.StartError("cannot open \(name): \(lastError())") }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+    guard takes(descriptor) else {
       let isTaken = errno == EWOULDBLOCK
       let words = lastError()
       let holder = isTaken ? content(descriptor) : ""
@@ -68,6 +70,21 @@ final class StateDirectory: Sendable {
       _ = text.withCString { pwrite(descriptor, $0, strlen($0), 0) }
     }
     return descriptor
+  }
+
+  /// How often the lock is tried, and how long to wait in between, in microseconds: the last child of an instance that was killed may
+  /// have it for a moment yet.
+  private static let tries = 20
+  private static let pause: useconds_t = 50_000
+
+  private static func takes(_ descriptor: CInt) -> Bool {
+    for attempt in 0..<tries {
+      if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
+      guard errno == EWOULDBLOCK else { return false }
+      if attempt < tries - 1 { usleep(pause) }
+    }
+    errno = EWOULDBLOCK
+    return false
   }
 
   /// The process id that the lock's holder has written.
