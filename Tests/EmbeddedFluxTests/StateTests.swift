@@ -161,6 +161,38 @@ import Testing
     }
   }
 
+  /// Who was waited for, and which queues are stopped, is known again.
+  @Test func queuesAndWaits() async throws {
+    try await Self.withDirectory { directory in
+      let settings: JSON = ["queues": ["x": [:], "y": [:]]]
+      let id = try await Self.withInstance(directory) { _, connection in
+        _ = try await connection.rpc("job-manager.queue-start", ["start": false, "all": true, "reason": "later"])
+        let jobspec = try InstanceTests.jobspec(["true"])
+        let signed = SignedJobspec(userID: getuid(), jobspec: jobspec.json.text)
+        let answer = try await connection.rpc(
+          "job-ingest.submit", ["J": .string(signed.text), "urgency": 16, "flags": 4])
+        let id = try #require(JobID(answer["id"]))
+        _ = try await connection.rpc("job-manager.raise", ["id": id.json, "type": "cancel", "severity": 0])
+        #expect(try await connection.rpc("job-manager.wait", ["id": id.json])["success"] == false)
+        return id
+      }
+      try await Self.withInstance(directory) { _, connection in
+        let queue = try await connection.rpc("job-manager.queue-status", [:])
+        #expect(queue["start"] == false && queue["stop_reason"] == "later")
+        await #expect(throws: (any Error).self) { try await connection.rpc("job-manager.wait", ["id": id.json]) }
+      }
+      try await Self.withInstance(directory, settings: settings) { _, connection in
+        _ = try await connection.rpc("job-manager.queue-start", ["name": "x", "start": true, "all": false])
+      }
+      try await Self.withInstance(directory, settings: settings) { _, connection in
+        for (name, isStarted) in [("x", true), ("y", false)] {
+          let queue = try await connection.rpc("job-manager.queue-status", ["name": .string(name)])
+          #expect(queue["start"] == .bool(isStarted))
+        }
+      }
+    }
+  }
+
   /// As long as the disk has not taken it, nobody is told, and nothing runs.
   @Test func nothingIsAnsweredBeforeItIsWritten() async throws {
     try await Self.withDirectory { directory in
