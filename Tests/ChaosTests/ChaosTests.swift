@@ -38,18 +38,36 @@ import Testing
     let wire = Keeper("wire", in: directory, isDurable: isDurable)
     let far = server.map { _ in Keeper("far", in: directory, isDurable: isDurable) }
     let keepers = [origin, near, wire] + (far.map { [$0] } ?? [])
+    let disks = keepers.compactMap(\.stateDirectory).map { Disk(path: $0) }
+    var haveDisks = !disks.isEmpty
+    for disk in disks { if try await !disk.make() { haveDisks = false } }
+    if !disks.isEmpty, !haveDisks { print("chaos: no disk can be made here: none is filled") }
+    let outcome: Result<Void, any Error>
+    do {
+      try await run(seed, seconds, directory, keepers, server, haveDisks: haveDisks)
+      outcome = .success(())
+    } catch { outcome = .failure(error) }
+    for disk in disks where Self.setting("FD_CHAOS_KEEP") == nil { try await disk.remove() }
+    try outcome.get()
+  }
+
+  private func run(
+    _ seed: UInt64, _ seconds: Double, _ directory: String, _ keepers: [Keeper], _ server: SSHServer?, haveDisks: Bool
+  ) async throws {
+    let (near, wire) = (keepers[1], keepers[2])
     let path = "\(directory)/forwarder"
     try await Forwarder.withForwarder(path, to: wire.socket) { forwarder in
       var targets = [
         Stage.Target(keeper: near, place: .init(label: "near", uri: "local://\(near.socket)")),
         Stage.Target(keeper: wire, place: .init(label: Stage.wire, uri: "local://\(path)")),
       ]
-      if let far, let server {
+      if let far = keepers.dropFirst(3).first, let server {
         let uri = server.uri(of: "local://\(far.socket)")
         targets.append(Stage.Target(keeper: far, place: .init(label: Stage.far, uri: uri)))
       }
       let stage = Stage(
-        directory: directory, origin: origin, targets: targets, forwarder: forwarder, isDurable: isDurable)
+        directory: directory, origin: keepers[0], targets: targets, forwarder: forwarder,
+        isDurable: near.stateDirectory != nil, haveDisks: haveDisks)
       try await withThrowingTaskGroup(of: Void.self) { group in
         for keeper in keepers { group.addTask { try await keeper.run() } }
         do {

@@ -55,6 +55,8 @@ struct Checker {
     // With what its target knew of it is gone, nothing more can be asked for.
     if wasForgotten { return .forgotten }
     let types = events.fatal.map(\.type)
+    // Its owner was told that it is not accepted, or nothing.
+    if !evidence.isAccepted, !types.isEmpty, evidence.marks == 0, started.isEmpty { return .neverAccepted }
     if types.contains("cancel") { return cancelled() }
     if types.contains("DelegationFailure") { return unreached() }
     if types.contains("DelegationSuccess") { return handedOver() }

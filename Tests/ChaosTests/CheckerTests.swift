@@ -75,6 +75,12 @@ struct CheckerTests {
     #expect(Checker.judge(evidence) == Finding(verdict: .neverAccepted))
     evidence.marks = 1
     #expect(Checker.judge(evidence).complaints.count == 1)
+    // One that was refused may be on record, as ended; not as having run.
+    evidence.events = try Self.log(
+      "10 submit", "10 exception {\"type\":\"cancel\",\"severity\":0,\"note\":\"no space\"}", "10 clean")
+    #expect(!Checker.judge(evidence).complaints.isEmpty)
+    evidence.marks = 0
+    #expect(Checker.judge(evidence) == Finding(verdict: .neverAccepted))
   }
 
   @Test func outputThatIsCutOrRepeated() throws {
@@ -158,7 +164,9 @@ struct CheckerTests {
   @Test func oneSeedOneSequence() {
     func faults() -> [Fault] {
       var dice = Dice(seed: 7)
-      return (0..<200).map { _ in Fault(&dice, Fault.Abilities(instancesAreDurable: true, hasSSH: true, targets: 3)) }
+      return (0..<200).map { _ in
+        Fault(&dice, Fault.Abilities(instancesAreDurable: true, hasSSH: true, haveDisks: true))
+      }
     }
     #expect(faults() == faults())
     #expect(Set(faults().map(\.kind)).count > 12)

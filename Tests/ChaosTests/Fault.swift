@@ -20,6 +20,7 @@ struct Fault: Hashable, Sendable {
     case halfOpen = "half-open"
     case refuse = "refuse"
     case reloadPlugin = "reload plugin"
+    case fillDisk = "fill disk"
 
     var isKill: Bool { rawValue.hasPrefix("kill") }
     var isStop: Bool { rawValue.hasPrefix("stop") }
@@ -31,8 +32,8 @@ struct Fault: Hashable, Sendable {
     var instancesAreDurable = false
     /// Whether a target is reached through ssh.
     var hasSSH = false
-    /// How many targets there are.
-    var targets = 1
+    /// Whether instances keep their state on disks of their own.
+    var haveDisks = false
   }
 
   var kind: Kind
@@ -53,7 +54,7 @@ struct Fault: Hashable, Sendable {
       (.killAgent, 24), (.killSSH, 18 * ssh), (.killRelay, 18 * ssh), (.killOrigin, durable ? 8 : 0),
       (.killTarget, durable ? 12 : 0.5), (.stopAgent, 4), (.stopSSH, 3 * ssh), (.stopRelay, 3 * ssh), (.stopOrigin, 3),
       (.stopTarget, 4), (.cut, 6), (.cutInMessage, 6), (.stallRequests, 4), (.stallAnswers, 4), (.halfOpen, 4),
-      (.refuse, 3), (.reloadPlugin, 4),
+      (.refuse, 3), (.reloadPlugin, 4), (.fillDisk, abilities.haveDisks ? 3 : 0),
     ]
     kind = dice.pick(weighted: weights)
     // Bursts, and time to recover: most of what goes wrong should meet an agent that is at work.

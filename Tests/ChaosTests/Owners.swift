@@ -44,6 +44,10 @@ struct Owners {
       }
       await stage.ledger.add(plan, id)
       return id
+    } catch let error as RPCError where error.errnum == UInt32(ENOSPC) {
+      // Its disk is full, and it says so.
+      await stage.ledger.add(plan, nil)
+      return nil
     } catch let error as RPCError {
       await stage.ledger.refused(plan, "\(error)")
       return nil

@@ -17,6 +17,8 @@ struct Stage: Sendable {
   let targets: [Target]
   let forwarder: Forwarder
   let isDurable: Bool
+  /// Whether each instance's state has a disk of its own, which can be full.
+  let haveDisks: Bool
   let gate = Gate()
   let chronicle = Chronicle()
   let ledger = Ledger()
@@ -32,7 +34,7 @@ struct Stage: Sendable {
   var labels: Set<String> { Set(places.map(\.label)) }
   var abilities: Fault.Abilities {
     Fault.Abilities(
-      instancesAreDurable: isDurable, hasSSH: labels.contains(Self.far), targets: targets.count)
+      instancesAreDurable: isDurable, hasSSH: labels.contains(Self.far), haveDisks: haveDisks)
   }
 
   /// Runs a verb on the origin.

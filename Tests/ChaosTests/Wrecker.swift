@@ -41,6 +41,7 @@ struct Wrecker {
     case .stopTarget:
       await stop(target(fault).keeper, fault, target(fault).place.label)
     case .cut, .cutInMessage, .stallRequests, .stallAnswers, .halfOpen, .refuse: try await tamper(fault)
+    case .fillDisk: await fillDisk(fault)
     case .reloadPlugin: nil
     }
   }
@@ -114,6 +115,21 @@ struct Wrecker {
       await stage.gate.waitUntilEmpty()
       try await stage.prepareOrigin()
       await stage.gate.open()
+    }
+  }
+
+  /// Fills the disk of an instance's state.
+  private func fillDisk(_ fault: Fault) async -> Healing? {
+    let keepers = [stage.origin] + stage.targets.map(\.keeper)
+    let keeper = keepers[Int(fault.victim % UInt64(keepers.count))]
+    guard let directory = keeper.stateDirectory else { return nil }
+    let disk = Disk(path: directory)
+    await stage.chronicle.trouble(stage.labels.intersection([keeper.name]), for: fault.duration)
+    guard disk.fill() else { return nil }
+    await stage.chronicle.count(fault.kind)
+    return {
+      try await Task.sleep(for: .seconds(fault.duration))
+      disk.makeRoom()
     }
   }
 
