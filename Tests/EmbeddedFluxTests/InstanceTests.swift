@@ -271,6 +271,19 @@ import Testing
   }
 
   /// A client that sends rubbish, or half a message, costs nobody else anything.
+  /// What clients write to it, as an agent does, is no JSON.
+  @Test func theLogHasTheLinesOfClients() async throws {
+    try await Self.withInstance { _, connection in
+      let line = "<33>1 2026-01-01T00:00:00.000000Z 0 test - - - hello"
+      await connection.log(line: line)
+      var lines: [String] = []
+      for try await response in await connection.stream("log.dmesg", ["follow": false, "nobacklog": false]) {
+        lines.append(response.text ?? "")
+      }
+      #expect(lines.contains(line), "\(lines)")
+    }
+  }
+
   @Test func badClients() async throws {
     try await Self.withInstance { instance, connection in
       var sockets: [CInt] = []
