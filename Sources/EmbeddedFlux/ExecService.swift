@@ -83,7 +83,8 @@ final class ExecService: Service {
   private func kill(_ request: Request) throws(ServiceError) {
     let pid = pid_t(truncatingIfNeeded: try request.int("pid"))
     guard processes.streams.values.contains(where: { $0.state == pid }) else { throw ServiceError(.noEntry) }
-    guard Glibc.kill(pid, CInt(truncatingIfNeeded: try request.int("signum"))) == 0 else {
+    // The whole process group, as Flux does it.
+    guard Glibc.kill(-pid, CInt(truncatingIfNeeded: try request.int("signum"))) == 0 else {
       throw ServiceError(Errnum(UInt32(errno)))
     }
     broker.respond(request)

@@ -21,7 +21,7 @@ extension FluxConnection {
       throw error
     }
     var options = PlatformOptions()
-    options.createSession = !configuration.isInteractive
+    options.createSession = !configuration.isInteractive && !configuration.keepsProcessGroup
     options.teardownSequence = SSHLaunch.teardown
     let environment: Subprocess.Environment =
       configuration.isInteractive ? .inherit : .inherit.updating(["SSH_ASKPASS_REQUIRE": "never"])
@@ -72,9 +72,10 @@ extension FluxConnection {
   private static func explain(_ error: ConnectionError, _ uri: FluxURI, _ words: [UInt8]) -> ConnectionError {
     let text = String(decoding: words, as: UTF8.self).split(whereSeparator: \.isNewline).joined(separator: "; ")
     if text.isEmpty { return error }
+    // What came instead of a greeting is as good an account as what ssh has said beside it.
+    if error.code == .notFlux { return ConnectionError(.notFlux, "\(error.message); ssh: \(text)", cause: error) }
     let isNetwork = networkFailures.contains(where: text.contains)
-    let code: ConnectionError.Code = error.code == .notFlux ? .notFlux : isNetwork ? .network : .ssh
-    return ConnectionError(code, "\(uri): ssh: \(text)", cause: error)
+    return ConnectionError(isNetwork ? .network : .ssh, "\(uri): ssh: \(text)", cause: error)
   }
 
   /// ssh's words for what may pass by itself.

@@ -25,6 +25,9 @@ public actor FluxConnection {
     public var localRetries = 5
     /// Whether ssh may ask for passwords on the terminal. Default true; an agent has nobody to ask.
     public var isInteractive = true
+    /// Whether ssh stays in this process's group, so that a signal to the group ends it as well: for a process that has no terminal, and that may
+    /// be killed. Default false: an ssh that is not interactive has a session of its own.
+    public var keepsProcessGroup = false
     /// The environment that ssh is looked up in and started with. Keys: `FLUX_SSH`, `FLUX_SSH_RCMD`. Default: this process's.
     public var environment: [String: String]?
     /// The defaults.

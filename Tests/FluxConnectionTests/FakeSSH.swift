@@ -58,11 +58,12 @@ struct FakeSSH: Sendable {
   /// Connects through it.
   func connect<Result: Sendable>(
     to path: String = "/far/local-0", timeout: Duration = .seconds(30), isInteractive: Bool = true,
-    _ body: @escaping @Sendable (FluxConnection) async throws -> Result
+    keepsProcessGroup: Bool = false, _ body: @escaping @Sendable (FluxConnection) async throws -> Result
   ) async throws -> Result {
     var configuration = configuration
     configuration.sshTimeout = timeout
     configuration.isInteractive = isInteractive
+    configuration.keepsProcessGroup = keepsProcessGroup
     return try await FluxConnection.withConnection(
       to: FluxURI(parsing: "ssh://far\(path)"), configuration: configuration, logger: Twin.logger, body)
   }

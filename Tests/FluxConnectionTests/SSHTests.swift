@@ -94,9 +94,12 @@ import Testing
   }
 
   @Test func noiseBeforeTheGreeting() async throws {
-    try await FakeSSH.with("echo Welcome to far; \(Self.echo)") { ssh in
-      let error = await ssh.fail()
-      #expect(error?.code == .notFlux && error?.message.contains("start-up files") == true)
+    for words in ["", "echo a warning >&2; "] {
+      try await FakeSSH.with("\(words)echo Welcome to far; \(Self.echo)") { ssh in
+        let error = await ssh.fail()
+        #expect(error?.code == .notFlux && error?.message.contains("start-up files") == true)
+        #expect(words.isEmpty || error?.message.hasSuffix("; ssh: a warning") == true, "\(error?.message ?? "")")
+      }
     }
   }
 
@@ -149,7 +152,8 @@ import Testing
     }
   }
 
-  @Test(arguments: [true, false]) func theTerminal(isInteractive: Bool) async throws {
+  @Test(arguments: [(true, false), (false, false), (false, true)])
+  func theTerminal(isInteractive: Bool, keepsProcessGroup: Bool) async throws {
     // The sixth field is the session: its leader has no terminal to ask on.
     let lines = #"""
       read -r _ _ _ _ _ session _ </proc/$$/stat
@@ -157,9 +161,10 @@ import Testing
       echo "${SSH_ASKPASS_REQUIRE:-unset}" >>found
       """#
     try await FakeSSH.with("\(lines)\n\(Self.echo)") { ssh in
-      try await ssh.connect(isInteractive: isInteractive, ping)
+      try await ssh.connect(isInteractive: isInteractive, keepsProcessGroup: keepsProcessGroup, ping)
       let inherited = getenv("SSH_ASKPASS_REQUIRE").map { String(cString: $0) } ?? "unset"
-      #expect(ssh.directory.read("found") == (isInteractive ? "inherited\n\(inherited)\n" : "own\nnever\n"))
+      let words = [isInteractive || keepsProcessGroup ? "inherited" : "own", isInteractive ? inherited : "never"]
+      #expect(ssh.directory.read("found") == words.map { $0 + "\n" }.joined())
     }
   }
 }
