@@ -115,6 +115,10 @@ let package = Package(
     .testTarget(name: "DelegationTests", dependencies: ["Delegation", "FluxJob"], swiftSettings: strict),
     .testTarget(name: "SimulationTests", dependencies: ["Delegation", "FluxJob"], swiftSettings: strict),
     .testTarget(
+      name: "TargetsTests",
+      dependencies: ["Targets", "Delegation", "EmbeddedFlux", "FluxConnection", "FluxJob", logging],
+      swiftSettings: strict, linkerSettings: exportHostSymbols),
+    .testTarget(
       name: "EmbeddedFluxTests",
       dependencies: ["EmbeddedFlux", "FluxConnection", "FluxJob"],
       swiftSettings: strict, linkerSettings: exportHostSymbols),

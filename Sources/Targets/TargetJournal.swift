@@ -152,7 +152,9 @@ public actor TargetJournal {
     }
     for stray in found {
       unclaimed[stray.id]?.since = now
-      unclaimed[stray.id]?.patience = min((unclaimed[stray.id]?.patience ?? 1) * 2, 64)
+      // Read first: in one statement the two accesses would overlap, which ends the process.
+      let patience = unclaimed[stray.id]?.patience ?? 1
+      unclaimed[stray.id]?.patience = min(patience * 2, 64)
     }
     return found
   }
