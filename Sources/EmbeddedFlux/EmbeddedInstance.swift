@@ -166,16 +166,22 @@ public final class EmbeddedInstance: Sendable {
     return try await FluxConnection.connect(socket: pair[1], peer: uri.description, logger: logger)
   }
 
-  /// Ends every job and process; returns when they are gone, or after 10 s.
+  /// Ends every job, and then every process; returns when they are gone, or after 10 s each.
   private func stop() async {
     let core = core
     try? await loop.submit { core.value.stop() }.get()
-    for _ in 0..<1000 {
-      let isIdle = (try? await loop.submit { core.value.isIdle }.get()) ?? true
-      if isIdle { break }
-      try? await Task.sleep(for: .milliseconds(10))
-    }
+    // A plugin may have something to do for a job that was ended: one that is delegated is cancelled where it is.
+    await wait { core.value.isQuiet }
+    try? await loop.submit { core.value.stopProcesses() }.get()
+    await wait { core.value.isIdle }
     try? await loop.submit { core.value.close() }.get()
     try? await loop.submit { core.value.writer }.get()?.stop()
+  }
+
+  private func wait(until isDone: @escaping @Sendable () -> Bool) async {
+    for _ in 0..<1000 {
+      if (try? await loop.submit(isDone).get()) ?? true { return }
+      try? await Task.sleep(for: .milliseconds(10))
+    }
   }
 }

@@ -113,8 +113,13 @@ final class InstanceCore {
     broker.removeClient(client)
   }
 
-  func stop() {
-    manager.stop()
+  func stop() { manager.stop() }
+
+  /// Whether plugins have nothing more to do for the jobs that were ended.
+  var isQuiet: Bool { manager.isQuiet }
+
+  func stopProcesses() {
+    manager.plugins.unloadAll()
     exec.stop()
   }
 

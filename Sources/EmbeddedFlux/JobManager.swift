@@ -382,6 +382,8 @@ final class JobManager {
     for job in active.values.sorted(by: { $0.id < $1.id }) where store == nil || job.isExecuted {
       raise(job, type: "cancel", severity: 0, note: "the instance is shutting down", userID: broker.owner)
     }
-    plugins.unloadAll()
   }
+
+  /// Whether no job runs, or is being cleaned up after: what `flux queue idle` waits for when a Flux is shut down.
+  var isQuiet: Bool { !active.values.contains { $0.state == .run || $0.state == .cleanup } }
 }
