@@ -180,7 +180,7 @@ import Testing
   /// has its end.
   @Test(arguments: Host.available) func thePluginIsGone(_ host: Host) async throws {
     try await withPair(host) { a, b in
-      let script = "read -r word; echo $word; exit 5"
+      let script = "word=$(cat); echo $word; exit 5"
       let ending = try await submit(a, "start", "-n1", "-S", "system.delegate=bee", "sh", "-c", script)
       let going = try await submit(a, "start", "-n1", "-S", "system.delegate=bee", "sleep", "1000")
       let cancelled = try await submit(a, "start", "-n1", "-S", "system.delegate=bee", "sleep", "1000")
