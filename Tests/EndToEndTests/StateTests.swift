@@ -14,9 +14,14 @@ import Testing
     try await Durable.with("a") { a in
       var known: Set<String> = []
       for round in 0..<3 {
-        async let killed: Void = a.kill(after: .milliseconds(300 + 200 * round))
-        let answered = await Self.submitUntilTheEnd(a.uri)
-        try await killed
+        let ids = Counted()
+        async let submitted: Void = Self.submitUntilTheEnd(a.uri, ids)
+        // In the middle of the stream, however fast that is.
+        let end = ContinuousClock.now + .seconds(30)
+        while await ids.all.count <= 10, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(5)) }
+        try await a.kill(after: .milliseconds(100 * round))
+        await submitted
+        let answered = await ids.all
         #expect(answered.count > 10 && known.isDisjoint(with: answered))
         known.formUnion(answered)
         try await a.start()
@@ -34,15 +39,14 @@ import Testing
     }
   }
 
-  /// Submits over one connection until that breaks; returns the ids that were answered.
-  private static func submitUntilTheEnd(_ uri: String) async -> Set<String> {
+  /// Submits over one connection until that breaks, and keeps the ids that were answered.
+  private static func submitUntilTheEnd(_ uri: String, _ ids: Counted) async {
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     var request = Jobspec.Request(command: ["true"])
     request.cwd = "/"
-    guard let jobspec = try? Jobspec(request), let address = try? FluxURI(parsing: uri) else { return [] }
+    guard let jobspec = try? Jobspec(request), let address = try? FluxURI(parsing: uri) else { return }
     let signed = SignedJobspec(userID: getuid(), jobspec: jobspec.json.text)
     let payload: JSON = ["J": .string(signed.text), "urgency": 16, "flags": 0]
-    let ids = Counted()
     try? await FluxConnection.withConnection(to: address, logger: logger) { connection in
       await withTaskGroup(of: Void.self) { group in
         for _ in 0..<8 {
@@ -54,7 +58,6 @@ import Testing
         }
       }
     }
-    return await ids.all
   }
 
   private actor Counted {
