@@ -31,7 +31,8 @@ final class IngestService: Service {
     guard envelope.userID == request.userID else {
       throw ServiceError(.notPermitted, "signer=\(envelope.userID) != requestor=\(request.userID)")
     }
-    let body = JobBody(signed: signed, jobspec: try jobspec(envelope.jobspec))
+    let body = JobBody(
+      signed: signed, jobspec: try jobspec(envelope.jobspec), isCompleted: manager.queues.changesJobs)
     let job = Job(
       id: manager.newID(), userID: request.userID, urgency: Int(urgency), flags: Int(flags), body: body)
     try manager.add(job)

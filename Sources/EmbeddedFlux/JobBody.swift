@@ -6,8 +6,10 @@ import FluxJob
 final class JobBody {
   /// The submitted text, environment included.
   let signed: String
-  /// The jobspec as submitted.
+  /// The jobspec as submitted, with the defaults of the configuration.
   let jobspec: Jobspec
+  /// Whether the configuration may have added something to what was submitted.
+  let isCompleted: Bool
   /// The jobspec without its environment, as everybody but the job itself sees it.
   let redacted: JSON
   /// The same with updates applied.
@@ -24,7 +26,8 @@ final class JobBody {
   /// The output log (RFC 24), one JSON line an entry.
   var output: [String] = []
 
-  init(signed: String, jobspec: Jobspec) {
+  init(signed: String, jobspec: Jobspec, isCompleted: Bool = false) {
+    self.isCompleted = isCompleted
     self.signed = signed
     self.jobspec = jobspec
     var redacted = jobspec.json

@@ -8,12 +8,9 @@ extension JobManager {
   /// A job was accepted.
   func keep(_ job: Job) {
     guard let store, let body = job.body else { return }
-    // Defaults of queues are not in what was submitted.
-    let submitted = (try? SignedJobspec(parsing: body.signed))?.jobspec
-    let jobspec = body.jobspec.json.text
     let submission = StateBatch.Submission(
       id: job.id, userID: job.userID, urgency: job.urgency, flags: job.flags, signed: body.signed,
-      jobspec: submitted == jobspec ? nil : jobspec)
+      jobspec: body.isCompleted ? body.jobspec.json.text : nil)
     store.record { $0.add(submission) }
   }
 

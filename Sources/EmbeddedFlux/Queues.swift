@@ -29,7 +29,7 @@ struct Queues {
   /// What all jobs have when they say nothing else: `policy.jobspec.defaults.system`.
   private var defaults: JSONObject = [:]
   /// Whether the configuration says anything of queues or defaults, so that jobs are changed on their way in.
-  private var changesJobs = false
+  private(set) var changesJobs = false
 
   /// Takes a configuration over. Queues that stay keep their state; new ones are enabled and stopped, as in Flux.
   ///

@@ -24,7 +24,7 @@ struct StateBatch: Sendable {
     var urgency: Int
     var flags: Int
     var signed: String
-    /// The jobspec, where it is not the submitted one.
+    /// The jobspec, where it may not be the submitted one.
     var jobspec: String?
   }
 

@@ -89,7 +89,7 @@ final class StateReader {
     let query = "SELECT text FROM lines WHERE job = ? AND log = ? ORDER BY batch"
     try database.query(query, [id.value, .int(log.rawValue)]) { row in
       let text = row.text(0) ?? ""
-      lines += text.split(separator: "\n", omittingEmptySubsequences: true).map { $0 + "\n" }
+      lines += text.utf8.split(separator: UInt8(ascii: "\n")).map { Substring($0) + "\n" }
     }
     return lines
   }

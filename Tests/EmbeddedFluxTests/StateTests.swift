@@ -164,7 +164,10 @@ import Testing
   /// Who was waited for, and which queues are stopped, is known again.
   @Test func queuesAndWaits() async throws {
     try await Self.withDirectory { directory in
-      let settings: JSON = ["queues": ["x": [:], "y": [:]]]
+      let settings: JSON = [
+        "queues": ["x": [:], "y": [:]],
+        "policy": ["jobspec": ["defaults": ["system": ["duration": "1h", "queue": "y"]]]],
+      ]
       let id = try await Self.withInstance(directory) { _, connection in
         _ = try await connection.rpc("job-manager.queue-start", ["start": false, "all": true, "reason": "later"])
         let jobspec = try InstanceTests.jobspec(["true"])
@@ -181,10 +184,15 @@ import Testing
         #expect(queue["start"] == false && queue["stop_reason"] == "later")
         await #expect(throws: (any Error).self) { try await connection.rpc("job-manager.wait", ["id": id.json]) }
       }
-      try await Self.withInstance(directory, settings: settings) { _, connection in
+      let queued = try await Self.withInstance(directory, settings: settings) { _, connection in
         _ = try await connection.rpc("job-manager.queue-start", ["name": "x", "start": true, "all": false])
+        return try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]))
       }
       try await Self.withInstance(directory, settings: settings) { _, connection in
+        let job = try await connection.rpc("job-list.list-id", ["id": queued.json, "attrs": ["queue", "duration"]])[
+          "job"]
+        #expect(job?["queue"] == "y" && job?["duration"]?.doubleValue == 3600)
+        #expect(try await Self.state(connection, queued) == .sched)
         for (name, isStarted) in [("x", true), ("y", false)] {
           let queue = try await connection.rpc("job-manager.queue-status", ["name": .string(name)])
           #expect(queue["start"] == .bool(isStarted))
