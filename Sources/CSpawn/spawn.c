@@ -131,6 +131,8 @@ int cspawn_epoll_add(int set, int fd, int once) {
 
 int cspawn_epoll_rearm(int set, int fd) { return control(set, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT); }
 
+int cspawn_epoll_remove(int set, int fd) { return control(set, EPOLL_CTL_DEL, fd, 0); }
+
 int cspawn_epoll_wait(int set, int *fds, int capacity) {
   struct epoll_event events[256];
   if (capacity > 256) capacity = 256;

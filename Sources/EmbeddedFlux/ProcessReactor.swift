@@ -81,6 +81,12 @@ final class ProcessReactor: Sendable {
   /// Stops to read from a pipe and closes it.
   func drop(pipe fd: CInt) {
     guard watches.withLock({ $0.removeValue(forKey: fd) != nil }) else { return }
+    end(fd)
+  }
+
+  /// A child that is about to be started has every descriptor for a moment: the set would go on to report one that is only closed.
+  private func end(_ fd: CInt) {
+    cspawn_epoll_remove(epoll, fd)
     close(fd)
   }
 
@@ -112,7 +118,7 @@ final class ProcessReactor: Sendable {
     if found != pid { status = WaitStatus(exit: 255).rawValue }
     let final = status
     watches.withLock { _ = $0.removeValue(forKey: fd) }
-    close(fd)
+    end(fd)
     loop.execute { handler(.exited(final)) }
   }
 
@@ -128,7 +134,7 @@ final class ProcessReactor: Sendable {
     // The descriptor may have been closed, and given to another pipe, since epoll spoke of it: then there is nothing to read.
     if error == EAGAIN || error == EINTR { return resume(pipe: fd) }
     if bytes.isEmpty {
-      if watches.withLock({ $0.removeValue(forKey: fd) }) != nil { close(fd) }
+      if watches.withLock({ $0.removeValue(forKey: fd) }) != nil { end(fd) }
       loop.execute { handler(.endOfFile) }
     } else {
       loop.execute { handler(.read(bytes)) }

@@ -33,6 +33,7 @@ int cspawn_pidfd_open(pid_t pid);
 int cspawn_epoll_create(void);
 int cspawn_epoll_add(int set, int fd, int once);
 int cspawn_epoll_rearm(int set, int fd);
+int cspawn_epoll_remove(int set, int fd);
 /* Waits without end for readable descriptors; returns how many were put into fds. */
 int cspawn_epoll_wait(int set, int *fds, int capacity);
 
