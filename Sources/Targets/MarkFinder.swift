@@ -9,6 +9,9 @@ import FluxWire
 ///
 /// After an agent's restart thousands of jobs are looked for at once. Those that ask while a search is under way are all answered by
 /// the next one, and a remote job's jobspec is read once: the cost is that of the target's jobs, not of their product with ours.
+///
+/// A copy that has ended before it was released is none: it has never run and never will. A target may have refused the submission and have it
+/// on record all the same, for its disk was full.
 actor MarkFinder {
   /// How far the clocks of origin and target may differ, in seconds: an hour.
   private static let clockTolerance = 3600.0
@@ -34,6 +37,15 @@ actor MarkFinder {
     var isReleased: Bool
     var isActive: Bool
 
+    init(_ mark: Mark, _ id: JobID, _ listed: JSON) {
+      copy = FluxTarget.Copy(id: id, attempt: mark.attempt)
+      hasRun = listed["t_run"]?.doubleValue != nil
+      isReleased = listed["urgency"]?.intValue != 0
+      isActive = listed["state"]?.intValue != Int64(JobState.inactive.rawValue)
+    }
+
+    var isDead: Bool { !isActive && !hasRun && !isReleased }
+
     /// The latest attempt; of that one which has run, may run, or waits at least.
     func isBetter(than other: Found?) -> Bool {
       guard let other else { return true }
@@ -45,8 +57,10 @@ actor MarkFinder {
 
   private let connection: FluxConnection
   private let userID: UInt32
-  private var marks: [Key: Found] = [:]
-  private var known: Set<JobID> = []
+  /// What was found by the last search.
+  private var copies: [Key: Found] = [:]
+  /// The marks of the jobs that have been read; nil for a job without one.
+  private var marks: [JobID: Mark?] = [:]
   private var waiting: [(Mark, CheckedContinuation<FluxTarget.Copy?, any Error>)] = []
   private var isSearching = false
 
@@ -62,7 +76,7 @@ actor MarkFinder {
     let own: Result<FluxTarget.Copy?, any Error>
     do {
       try await search(since: mark.submitted)
-      own = .success(marks[Key(mark)]?.copy)
+      own = .success(copies[Key(mark)]?.copy)
     } catch { own = .failure(error) }
     while !waiting.isEmpty { await answer() }
     return try own.get()
@@ -74,13 +88,13 @@ actor MarkFinder {
     waiting = []
     do {
       try await search(since: batch.map(\.0.submitted).min() ?? 0)
-      for (mark, continuation) in batch { continuation.resume(returning: marks[Key(mark)]?.copy) }
+      for (mark, continuation) in batch { continuation.resume(returning: copies[Key(mark)]?.copy) }
     } catch {
       for (_, continuation) in batch { continuation.resume(throwing: error) }
     }
   }
 
-  /// Reads the marks of the jobs that have come since, and are not known yet.
+  /// Looks at the jobs that have come since, and reads the marks of those that are not known yet.
   private func search(since submitted: Double) async throws {
     let constraint: JSON = [
       "and": [
@@ -94,32 +108,28 @@ actor MarkFinder {
     for try await response in await connection.stream("job-list.list", request) {
       found += (try response.json()?["jobs"]?.arrayValue ?? []).compactMap { job in JobID(job["id"]).map { ($0, job) } }
     }
-    if known.count + found.count > Self.maximumKnown {
-      known = []
-      marks = [:]
-    }
-    var rest = found.filter { !known.contains($0.id) }[...]
+    if marks.count + found.count > Self.maximumKnown { marks = [:] }
+    var rest = found.map(\.id).filter { marks[$0] == nil }[...]
     while !rest.isEmpty {
       try await read(rest.prefix(Self.searchWidth))
       rest = rest.dropFirst(Self.searchWidth)
     }
+    // How they fare changes: a copy that was there at the last search may be over.
+    copies = [:]
+    for (id, listed) in found {
+      guard case .some(.some(let mark)) = marks[id] else { continue }
+      let copy = Found(mark, id, listed)
+      if !copy.isDead, copy.isBetter(than: copies[Key(mark)]) { copies[Key(mark)] = copy }
+    }
   }
 
-  private func read(_ jobs: ArraySlice<(id: JobID, listed: JSON)>) async throws {
+  private func read(_ ids: ArraySlice<JobID>) async throws {
     let connection = connection
-    let read = try await withThrowingTaskGroup(of: (JobID, JSON, Mark?).self) { group in
-      for job in jobs { group.addTask { (job.id, job.listed, try await Self.mark(of: job.id, connection)) } }
+    let read = try await withThrowingTaskGroup(of: (JobID, Mark?).self) { group in
+      for id in ids { group.addTask { (id, try await Self.mark(of: id, connection)) } }
       return try await group.reduce(into: []) { $0.append($1) }
     }
-    for (id, listed, mark) in read {
-      known.insert(id)
-      guard let mark else { continue }
-      let found = Found(
-        copy: FluxTarget.Copy(id: id, attempt: mark.attempt), hasRun: listed["t_run"]?.doubleValue != nil,
-        isReleased: listed["urgency"]?.intValue != 0,
-        isActive: listed["state"]?.intValue != Int64(JobState.inactive.rawValue))
-      if found.isBetter(than: marks[Key(mark)]) { marks[Key(mark)] = found }
-    }
+    for (id, mark) in read { marks.updateValue(mark, forKey: id) }
   }
 
   private static func mark(of id: JobID, _ connection: FluxConnection) async throws -> Mark? {

@@ -37,6 +37,12 @@ public actor TargetJournal {
     var resources: JSON?
 
     var isOver: Bool { events.contains { $0.name == "clean" } }
+
+    /// Whether it has ended before it was released: it has never run, and is no copy of anything.
+    var isDead: Bool {
+      isOver
+        && !events.contains { $0.name == "alloc" || ($0.name == "urgency" && $0.context?["urgency"]?.intValue != 0) }
+    }
   }
 
   /// A job that this origin has sent, that has not ended, and that nobody follows.
@@ -136,7 +142,7 @@ public actor TargetJournal {
 
   /// The job with a mark among those that nobody has followed yet. Unlike a list of jobs, the journal knows them at once.
   public func unfollowed(_ mark: Mark) -> JobID? {
-    unclaimed.first { $0.value.mark.names(sameJobAs: mark) }?.key
+    unclaimed.first { $0.value.mark.names(sameJobAs: mark) && !$0.value.isDead }?.key
   }
 
   /// The most strays that are asked about at once.
