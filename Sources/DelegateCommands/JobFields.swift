@@ -47,7 +47,7 @@ enum JobFields {
     "sched.t_estimate": ("T_ESTIMATE", ["annotations"]), "sched.reason_pending": ("REASON", ["annotations"]),
     "sched.resource_summary": ("RESOURCES", ["annotations"]), "user": ("USER", ["annotations"]),
     "delegate_target": ("TARGET", ["annotations"]), "delegate_jobid": ("REMOTE-ID", ["annotations"]),
-    "delegate_info": ("DELEGATION", ["annotations", "exception_type", "exception_note"]),
+    "delegate_state": ("DELEGATION", ["annotations"]), "delegate_info": ("REASON", ["annotations", "exception_type", "exception_note"]),
     "uri": ("URI", ["annotations"]), "uri.local": ("URI", ["annotations"]),
   ]
 
@@ -56,7 +56,7 @@ enum JobFields {
     "default": "{id.f58:>12} ?:{queue:<8.8} +:{username:<8} {name:<10.10+} {status_abbrev:>2.2} {ntasks:>6} "
       + "{nnodes:>6h} {contextual_time!F:>8h} ?+:{delegate_target:<6} {contextual_info}",
     "delegate": "{id.f58:>12} +:{username:<8} {name:<10.10+} {status_abbrev:>2.2} {nnodes:>6h} {contextual_time!F:>8h} "
-      + "+:{delegate_target:<6} {delegate_jobid:>12h} {delegate_info}",
+      + "+:{delegate_target:<6} {delegate_jobid:>12h} ?:{delegate_state:<10} {delegate_info}",
     "long": "{id.f58:>12} ?:{queue:<8.8} +:{username:<8} {name:<10.10+} {status:>9.9} {ntasks:>6} {nnodes:>6h} "
       + "{t_submit!d:%b%d %R::>12} {t_remaining!F:>12h} {contextual_time!F:>8h} {contextual_info}",
     "deps": "{id.f58:>12} ?:{queue:<8.8} {name:<10.10+} {urgency:<3} {priority:<12} {state:<8.8} {dependencies}",

@@ -9,6 +9,8 @@ struct JobRecord: TableFormat.Row, Sendable {
   let json: JSON
   let id: JobID
   private let printsUnicode: Bool
+  /// What the agent says of its delegation, if it was asked and has the job.
+  var delegation: JSON?
 
   /// A job from job-list's object.
   init(_ json: JSON, printsUnicode: Bool) throws {
@@ -45,8 +47,10 @@ struct JobRecord: TableFormat.Row, Sendable {
     case "contextual_time": return .double(isPending ? time("duration") : runtime)
     case "inactive_reason": return .text(inactiveReason)
     case "uri": return .text(uri ?? "")
-    case "delegate_target": return FieldValue(json.value(at: "annotations.user.delegate.target"))
+    case "delegate_target":
+      return FieldValue(json.value(at: "annotations.user.delegate.target") ?? delegation?["target"])
     case "delegate_jobid": return FieldValue(json.value(at: "annotations.user.delegate.jobid"))
+    case "delegate_state": return FieldValue(delegation?["state"])
     case "delegate_info": return .text(delegationInfo)
     case "uri.local": return .text(localURI)
     case "userid", "urgency", "priority", "ntasks", "ncores", "nnodes", "name", "cwd", "queue", "project", "bank",
@@ -126,6 +130,7 @@ struct JobRecord: TableFormat.Row, Sendable {
       if let words = shown?["unknown"]?.stringValue { return "unknown\(since): \(words)" }
       if let words = shown?["waits"]?.stringValue { return "waits\(since): \(words)" }
     }
+    if let words = delegation?["reason"]?.stringValue { return words }
     guard json["exception_type"]?.stringValue?.hasPrefix("Delegation") == true else { return "" }
     return json["exception_note"]?.stringValue ?? ""
   }

@@ -66,9 +66,11 @@ struct JobsCommand: ContextCommand {
     let request = try request(attributes)
     let jobIDs = try ids.map { ($0, try JobCommand.parseID($0)) }
     var jobs = try await context.withConnection(connection) { connection in
-      jobIDs.isEmpty
+      let jobs =
+        jobIDs.isEmpty
         ? try await list(request, connection, context)
         : try await lookUp(jobIDs, attributes, connection, context)
+      return delegated ? await Self.asked(jobs, connection) : jobs
     }
     let isTruncated = ids.isEmpty && count > 0 && Int64(jobs.count) > count
     if isTruncated { jobs.removeLast() }
@@ -179,6 +181,18 @@ struct JobsCommand: ContextCommand {
       }
     }
     return jobs
+  }
+
+  /// The same jobs, with what the agent says of them, if one is there.
+  private static func asked(_ jobs: [JobRecord], _ connection: FluxConnection) async -> [JobRecord] {
+    guard let answer = try? await TargetsCommand.ask(connection, "jobs") else { return jobs }
+    var told: [JobID: JSON] = [:]
+    for entry in answer["jobs"]?.arrayValue ?? [] { if let id = JobID(entry["id"]) { told[id] = entry } }
+    return jobs.map { job in
+      var job = job
+      job.delegation = told[job.id]
+      return job
+    }
   }
 
   // MARK: Printing

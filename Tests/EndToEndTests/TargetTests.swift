@@ -40,7 +40,7 @@ import Testing
       } until: {
         $0.out.contains("new kernel")
       }
-      #expect(listed.out.contains("bee: drained: new kernel"), "\(listed)")
+      #expect(listed.out.contains(" choosing ") && listed.out.contains("bee: drained: new kernel"), "\(listed)")
       // Whoever names no target gets another one, or waits.
       let any = try await submit(a, "random", "true")
       // The next agent knows it as well.
