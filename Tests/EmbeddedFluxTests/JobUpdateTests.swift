@@ -86,12 +86,12 @@ import Testing
       #expect(try await Self.list(connection, id, "expiration")?.doubleValue == 0)
       let queue = await Self.refusal(connection, id, ["attributes.system.queue": "x"])
       #expect(queue == "22 update of queue for running job not supported")
-      try await Self.update(connection, id, [Self.duration: 4])
+      try await Self.update(connection, id, [Self.duration: 8])
       let events = try await InstanceTests.events(connection, id)
       let expiration = try #require(
         events.last { $0.name == "resource-update" }?.context?["expiration"]?.doubleValue)
       let alloc = try #require(events.first { $0.name == "alloc" }).timestamp
-      #expect(abs(expiration - alloc - 4) < 0.1)
+      #expect(abs(expiration - alloc - 8) < 0.1)
       #expect(events.filter { $0.name == "jobspec-update" }.count == 2)
       let exception = try #require(events.first { $0.name == "exception" })
       #expect(exception.context?["type"] == "timeout")

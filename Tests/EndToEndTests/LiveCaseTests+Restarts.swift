@@ -7,10 +7,12 @@ import Testing
 extension LiveCaseTests {
   // MARK: The job manager
 
-  /// As Flux's own tests do it: what depends on the job manager is loaded again too.
-  private static let reloads = [
-    "remove job-list", "reload job-manager", "load job-list", "reload -f sched-simple", "reload -f job-exec",
-  ]
+  /// As Flux's own tests do it: what depends on the job manager is loaded again too, its scheduler among them.
+  private func reloads(_ instance: Instance) async throws -> [String] {
+    let modules = try await run(["flux", "module", "list"], uri: instance.uri)
+    let scheduler = modules.out.contains("sched-fluxion-qmanager") ? "sched-fluxion-qmanager" : "sched-simple"
+    return ["remove job-list", "reload job-manager", "load job-list", "reload -f \(scheduler)", "reload -f job-exec"]
+  }
 
   /// One node's output is enough.
   fileprivate static let wide = "[ $FLUX_TASK_RANK != 0 ] || echo out; exit 4"
@@ -30,7 +32,7 @@ extension LiveCaseTests {
       #expect(kill(broker, SIGSTOP) == 0)
       let sent = try await submit(a, "delegate::select", "-S", "system.delegate=bee", "sh", "-c", "echo out; exit 3")
       let handed = try await submit(a, "delegate::select", "--dependency=delegate:bee", "true")
-      for words in Self.reloads {
+      for words in try await reloads(a) {
         let done = try await run(["flux", "module"] + words.split(separator: " ").map(String.init), uri: a.uri)
         #expect(done.code == 0, "\(words): \(done)")
       }

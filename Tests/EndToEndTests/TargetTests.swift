@@ -175,6 +175,36 @@ import Testing
     }
   }
 
+  /// A target that fails every job at once: the sixth waits, and the target is tried again with one.
+  @Test(.enabled(if: Flux.isThere)) func aBlackHole() async throws {
+    try await withPair(.flux) { a, b in
+      try await load(b, #"{"exec":{"job-shell":"/no/such/shell"}}"#)
+      let reloaded = try await run(["flux", "module", "reload", "-f", "job-exec"], uri: b.uri)
+      #expect(reloaded.code == 0, "\(reloaded)")
+      for _ in 0..<5 {
+        let id = try await submit(a, "bee", "true")
+        let log = try await eventlog(a, id)
+        #expect(log.out.contains("exception type=\"exec\""), "\(log)")
+      }
+      let paused = try await target(a, "bee", "paused")
+      #expect(paused.out.contains("it has failed 5 jobs in a row"), "\(paused)")
+      let waiting = try await submit(a, "bee", "true")
+      let listed = try await eventually {
+        try await ours(a, "jobs", "-d", "-n")
+      } until: {
+        $0.out.contains("5 jobs in a row")
+      }
+      #expect(listed.lines.count == 1 && listed.out.contains("5 jobs in a row"), "\(listed)")
+      // Mended, it is tried with the one that waits.
+      try await load(b, "{}")
+      _ = try await run(["flux", "module", "reload", "-f", "job-exec"], uri: b.uri)
+      let undrained = try await ours(a, "undrain", "bee")
+      #expect(undrained.code == 0, "\(undrained)")
+      let log = try await eventlog(a, waiting)
+      #expect(log.out.contains("finish status=0"), "\(log)")
+    }
+  }
+
   /// The origin is shut down, and had no state directory: what waits at the target goes, unless it was to be kept. (The embedded instance ends all
   /// its jobs itself.)
   @Test(.enabled(if: Flux.isThere)) func theOriginEndsForGood() async throws {
