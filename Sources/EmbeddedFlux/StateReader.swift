@@ -70,6 +70,8 @@ final class StateReader {
       entries.append(entry)
     }
     guard entries.first?.name == "submit" else { return nil }
+    // The eventlog alone says what is true.
+    if !entries.contains(where: { $0.name == "alloc" }) { body.resources = nil }
     job.replay(entries)
     job.hasNamespace = entry.guest == .open
     return job
