@@ -268,6 +268,8 @@ actor TargetPool {
 
   /// How long a job may be at a target without being followed before it is asked about, and how often that is.
   private static let strayTime = Duration.seconds(10)
+  /// How many times as long as for its first answer a target may take for a later one: it may be busy.
+  private static let silence = 6
 
   /// Asks about jobs that nobody follows: what outlived the agent that has sent it may be there beside the copy that is on record, or its job may
   /// have been cancelled when no agent was there.
@@ -276,10 +278,10 @@ actor TargetPool {
     while true {
       try await Task.sleep(for: Self.strayTime)
       for stray in await journal.strays(since: Self.strayTime) { sink.yield(.stray(stray, at: uri)) }
-      // What a connection does not show that is dead already is not known.
-      guard await journal.hasNoStrays, await !visits.contains(uri) else { continue }
-      try await journal.ping()
-      await visited(uri)
+      // A connection may be dead and not show it: a network that has gone away says nothing. Then it is given up, and what is followed over it
+      // is followed over another one.
+      try await journal.ping(within: probeTimeout * Self.silence)
+      if await journal.hasNoStrays, await !visits.contains(uri) { await visited(uri) }
     }
   }
 

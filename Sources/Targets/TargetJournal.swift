@@ -169,8 +169,8 @@ public actor TargetJournal {
   public var hasNoStrays: Bool { unclaimed.allSatisfy(\.value.isOver) }
 
   /// Makes sure that the target is there.
-  public func ping() async throws {
-    try await connection.rpc("attr.get", ["name": "security.owner"], timeout: .seconds(10))
+  public func ping(within limit: Duration) async throws {
+    try await connection.rpc("attr.get", ["name": "security.owner"], timeout: limit)
   }
 
   /// A job is its owner's, and nobody has to ask for it any more.
