@@ -12,19 +12,39 @@ import Logging
 ///     DelegateBenchmark mirror COUNT TARGET_URI ORIGIN_URI    a job at the target, and the same mirrored from the origin
 ///     DelegateBenchmark many COUNT TARGET_URI ORIGIN_URI      COUNT at once of each; the lag of the mirror; the origin's memory
 ///     DelegateBenchmark pending COUNT TARGET_URI ORIGIN_URI   COUNT held jobs at once, until the target has them all
+///     DelegateBenchmark home COUNT TARGET_URI ORIGIN_URI PLUGIN
+///                                                             a plain job with bad targets configured and used, and without the plugin
+///     DelegateBenchmark storm COUNT ORIGIN_URI PLUGIN         COUNT jobs delegated to nobody at once
 @main
 struct DelegateBenchmark {
   static let logger = Logger(label: "benchmark") { _ in SwiftLogNoOpLogHandler() }
 
   static func main() async throws {
     let words = CommandLine.arguments.dropFirst()
-    guard words.count == (words.first == "accept" ? 5 : 4), let count = Int(words[2]), count > 0 else {
+    guard words.count == (["accept", "home"].contains(words.first) ? 5 : 4), let count = Int(words[2]), count > 0 else {
       say(
         "usage: DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI | accept COUNT ORIGIN_URI TARGET TARGET | "
-          + "mirror, many or pending COUNT TARGET_URI ORIGIN_URI")
+          + "mirror, many or pending COUNT TARGET_URI ORIGIN_URI | home COUNT TARGET_URI ORIGIN_URI PLUGIN | "
+          + "storm COUNT ORIGIN_URI PLUGIN")
       exit(2)
     }
     let first = try FluxURI(parsing: words[3])
+    switch words.first {
+    case "home":
+      return try await open(FluxURI(parsing: words[4])) { connection in
+        try await Home(origin: Origin(connection: connection, plugin: words[5]), target: words[3]).measure(count)
+      }
+    case "storm":
+      return try await open(first) { connection in
+        try await open(first) { other in
+          let plugin = words[4]
+          try await Storm(
+            origin: Origin(connection: connection, plugin: plugin), other: Origin(connection: other, plugin: plugin)
+          ).measure(count)
+        }
+      }
+    default: break
+    }
     if words.first == "plain" {
       let second = try FluxURI(parsing: words[4])
       try await open(first) { without in try await open(second) { with in try await plain(count, without, with) } }
@@ -166,7 +186,7 @@ struct DelegateBenchmark {
       "  \(name): median \(milliseconds(percentile(values, 0.5))) ms, p99 \(milliseconds(percentile(values, 0.99))) ms")
   }
 
-  private static func ratio(_ name: String, _ above: [Double], _ below: [Double]) {
+  static func ratio(_ name: String, _ above: [Double], _ below: [Double]) {
     let median = percentile(above, 0.5) / percentile(below, 0.5)
     let tail = percentile(above, 0.99) / percentile(below, 0.99)
     say("  \(name): median \((median * 1000).rounded() / 1000), p99 \((tail * 1000).rounded() / 1000)")

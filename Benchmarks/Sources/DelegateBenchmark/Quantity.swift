@@ -134,17 +134,7 @@ struct Quantity: Sendable {
     DelegateBenchmark.report("  finish", ends)
   }
 
-  /// The memory of an instance's broker, in kB.
   private func resident(_ instance: FluxConnection) async throws -> Double {
-    let pid = try await instance.rpc("attr.get", ["name": "broker.pid"])["value"]?.stringValue ?? ""
-    guard let file = fopen("/proc/\(pid)/status", "r") else { return 0 }
-    defer { fclose(file) }
-    var line = [CChar](repeating: 0, count: 256)
-    while fgets(&line, 256, file) != nil {
-      let words = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(
-        whereSeparator: \.isWhitespace)
-      if words.first == "VmRSS:", words.count > 1 { return Double(words[1]) ?? 0 }
-    }
-    return 0
+    try await Origin(connection: instance, plugin: "").resident()
   }
 }
