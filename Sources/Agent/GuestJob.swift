@@ -30,10 +30,8 @@ struct GuestJob: Sendable {
   func prepare() async -> DelegatedJob.Event {
     do {
       if try await !createNamespace(emptyDirectory), try await hasExecutionLog() { return .written }
-      let now = OriginLog.now
-      let lines = ["init", "starting"].map { EventlogEntry(timestamp: now, name: $0).line }
       // A log of the output without an entry would be EINVAL to whoever follows it.
-      try await append([("exec.eventlog", lines.joined())])
+      try await append([("exec.eventlog", Self.beginning)])
       return .written
     } catch { return .unwritten("the job's logs: \(error)") }
   }
@@ -42,16 +40,20 @@ struct GuestJob: Sendable {
   func renew() async -> DelegatedJob.Event {
     do {
       try await reopen()
-      let now = OriginLog.now
-      let lines = ["init", "starting"].map { EventlogEntry(timestamp: now, name: $0).line }.joined()
       let operations: [JSON] = [
         ["key": "output", "flags": 0, "dirent": .null],
-        ["key": "exec.eventlog", "flags": 0, "dirent": KVSWriter.treeObject(lines)],
+        ["key": "exec.eventlog", "flags": 0, "dirent": KVSWriter.treeObject(Self.beginning)],
       ]
       let request: JSON = ["namespace": .string(namespace), "flags": 0, "ops": .array(operations)]
       await roots.note(try await origin.rpc("kvs.commit", request), of: id)
       return .written
     } catch { return .unwritten("the job's logs: \(error)") }
+  }
+
+  /// What an execution log begins with (flux-core `src/modules/job-exec`).
+  private static var beginning: String {
+    let now = OriginLog.now
+    return ["init", "starting"].map { EventlogEntry(timestamp: now, name: $0).line }.joined()
   }
 
   private func hasExecutionLog() async throws -> Bool {
@@ -128,7 +130,8 @@ struct GuestJob: Sendable {
     } catch let error as RPCError
       where error.errnum == Errnum.noEntry.rawValue || error.errnum == Errnum.notSupported.rawValue
     {
-      try await createNamespace(emptyDirectory)
+      // Whoever attaches looks for the execution log first.
+      if try await createNamespace(emptyDirectory) { try await append([("exec.eventlog", Self.beginning)]) }
       return try await link()
     }
     let reference = found["val"]?["type"]?.stringValue == "dirref" ? found["val"]?["data"]?.arrayValue?.first : nil

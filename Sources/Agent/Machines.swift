@@ -79,6 +79,10 @@ struct Machines {
     jobs[id] = nil
     let actions = job.handle(event)
     jobs[id] = job
+    // What a job tells of its target counts as long as it is there.
+    for case .report(let uri, let failure) in actions {
+      if let words = governor.report(id, at: uri, failure: failure) { log.warning("\(uri): \(words)") }
+    }
     count(id, before, job)
     var work: [Work] = []
     for action in actions {
@@ -87,8 +91,7 @@ struct Machines {
         jobs[id] = nil
         governor.forget(id)
       case .complain(let words): log.error(words)
-      case .report(let uri, let failure):
-        if let words = governor.report(id, at: uri, failure: failure) { log.warning("\(uri): \(words)") }
+      case .report: break
       default: work.append(.perform(action, id))
       }
     }

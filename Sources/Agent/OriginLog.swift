@@ -2,6 +2,7 @@
 
 import FluxConnection
 import Logging
+import Synchronization
 
 #if canImport(Glibc)
   import Glibc
@@ -15,6 +16,8 @@ struct OriginLog: Sendable {
   private let origin: FluxConnection
   private let lines: AsyncStream<String>
   private let sink: AsyncStream<String>.Continuation
+  /// How many lines were left out since that was last said.
+  private let leftOut = LeftOut()
   /// For libraries that want a logger: standard error.
   let logger: Logger
 
@@ -32,13 +35,32 @@ struct OriginLog: Sendable {
   /// Flux has the severity in the upper bits of an RFC 5424 priority, not in the lower.
   private func add(_ level: Int, _ text: String) {
     let clean = text.replacing("\n", with: "; ")
-    sink.yield("<\(level << 3 | 1)>1 \(Self.time()) 0 delegate - - - \(clean.prefix(1500))")
+    if case .dropped = sink.yield(Self.line(level, String(clean.prefix(1500)))) { leftOut.add() }
+  }
+
+  private static func line(_ level: Int, _ text: String) -> String {
+    "<\(level << 3 | 1)>1 \(time()) 0 delegate - - - \(text)"
+  }
+
+  /// A count that several tasks add to.
+  private final class LeftOut: Sendable {
+    private let count = Mutex(0)
+    func add() { count.withLock { $0 += 1 } }
+    func take() -> Int {
+      count.withLock { count in
+        let taken = count
+        count = 0
+        return taken
+      }
+    }
   }
 
   /// Sends lines until cancelled.
   func run() async {
     for await line in lines {
       await origin.log(line: line)
+      let count = leftOut.take()
+      if count > 0 { await origin.log(line: Self.line(4, "\(count) lines were left out: they came too fast")) }
       try? await Task.sleep(for: .milliseconds(1000 / Self.linesPerSecond))
     }
   }

@@ -35,14 +35,18 @@ extension DelegatedJob {
     guard case .mirroring = state else { return [] }
     var actions: [Action] = []
     for case .memo(let memo) in events where mirror.isNew(memo: memo) { actions.append(.memo(memo)) }
-    if mirror.isUnreported, let target {
-      switch mirror.report() {
-      case .ranWell: actions.append(.report(target.uri, failure: nil))
-      case .failed(let words): actions.append(.report(target.uri, failure: words))
-      case nil: break
-      }
+    let report = self.report()
+    return actions + advance() + report
+  }
+
+  /// What the end of the remote job says of its target.
+  private mutating func report() -> [Action] {
+    guard mirror.isUnreported, let target else { return [] }
+    return switch mirror.report() {
+    case .ranWell: [.report(target.uri, failure: nil)]
+    case .failed(let words): [.report(target.uri, failure: words)]
+    case nil: []
     }
-    return actions + advance()
   }
 
   mutating func lost(_ failure: TargetFailure) -> [Action] {

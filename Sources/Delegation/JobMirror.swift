@@ -144,8 +144,11 @@ struct JobMirror: Hashable, Sendable {
   /// Its logs are empty.
   mutating func renewed() { hasToBeRenewed = false }
 
-  /// Whether the remote job has ended, and nobody has been told yet what that says of its target.
-  var isUnreported: Bool { remoteIsOver && !isReported }
+  /// Whether it is known how the remote job ends, and nobody has been told yet what that says of its target. Not later: an exception of a job that
+  /// never started is the end of its origin job, and of its machine.
+  var isUnreported: Bool {
+    !isReported && (remoteIsOver || status != nil || (exceptionType != nil && explains != nil))
+  }
 
   /// What the end of a remote job says of its target.
   enum Verdict: Hashable, Sendable {

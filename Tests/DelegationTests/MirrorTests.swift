@@ -140,7 +140,8 @@ import Testing
     let raised = job.handle(.remote([.exception(type: "timeout", note: "expired")]))
     #expect(
       raised == [
-        .post(name: "exception", context: ["type": "timeout", "severity": 0, "note": "b: expired"])
+        .post(name: "exception", context: ["type": "timeout", "severity": 0, "note": "b: expired"]),
+        .report(Self.target.uri, failure: nil),
       ])
     // Its own exception, seen in the origin's eventlog, is not taken for the owner's cancellation.
     #expect(job.handle(.origin(Self.entry("exception", ["type": "timeout", "severity": 0]))) == [])
@@ -187,7 +188,7 @@ import Testing
       #expect(context["type"] == "DelegationFailure")
       #expect(job.handle(.written) == [.finish(status)])
     } else {
-      #expect(next == [.finish(status)])
+      #expect(next == [.finish(status), .report(Self.target.uri, failure: nil)])
     }
   }
 
@@ -296,7 +297,9 @@ import Testing
       ])
     _ = job.handle(.copied)
     #expect(
-      job.handle(.remote([.finished(at: 6, WaitStatus(exit: 0))])) == [.finish(WaitStatus(exit: 0))])
+      job.handle(.remote([.finished(at: 6, WaitStatus(exit: 0))])) == [
+        .finish(WaitStatus(exit: 0)), .report(Self.target.uri, failure: nil),
+      ])
   }
 
   /// An earlier agent, and an earlier plugin, have opened the prolog, and got no further.

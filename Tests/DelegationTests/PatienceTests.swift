@@ -191,6 +191,35 @@ import Testing
     #expect((0.95...1.05).contains(mean), "\(mean)")
   }
 
+  // MARK: What the end says of the target
+
+  /// An exception before the start ends the origin job at once: what it says of the target is told before.
+  @Test func aFailureOfTheTargetIsToldAtOnce() throws {
+    var job = try MirrorTests.mirroring()
+    let told = job.handle(.remote([.exception(type: "exec", note: "no shell")]))
+    #expect(told.last == .report(MirrorTests.target.uri, failure: "exec: no shell"), "\(told)")
+    #expect(!names(job.handle(.remote([.finished(at: 6, WaitStatus(exit: 127)), .over]))).contains("report"))
+  }
+
+  /// Jobs' own doings, and cancellations, say nothing bad.
+  @Test func whatIsNoFailureOfTheTarget() throws {
+    for (type, status, expected) in [
+      (nil, WaitStatus(exit: 3), ["report"]), ("timeout", WaitStatus(signal: 14), ["report"]),
+      ("exec", WaitStatus(exit: 127), ["report"]), ("cancel", WaitStatus(signal: 15), []),
+    ] as [(String?, WaitStatus, [String])] {
+      var job = try MirrorTests.running()
+      var events: [RemoteEvent] = type.map { [.exception(type: $0, note: "")] } ?? []
+      events += [.finished(at: 6, status), .over]
+      let reports = job.handle(.remote(events)).filter { if case .report = $0 { true } else { false } }
+      #expect(
+        names(reports) == expected && !reports.contains { $0 != .report(MirrorTests.target.uri, failure: nil) },
+        "\(reports)")
+    }
+    var rejected = try MirrorTests.mirroring()
+    #expect(
+      !names(rejected.handle(.remote([.exception(type: "alloc", note: "unsatisfiable"), .over]))).contains("report"))
+  }
+
   // MARK: The end of the origin
 
   @Test func theOriginEndsForGood() throws {
