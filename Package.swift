@@ -114,6 +114,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "DelegationTests", dependencies: ["Delegation", "FluxJob"], swiftSettings: strict),
     .testTarget(name: "SimulationTests", dependencies: ["Delegation", "FluxJob"], swiftSettings: strict),
+    .testTarget(name: "AgentTests", dependencies: ["Agent", "Delegation", "FluxJob"], swiftSettings: strict),
     .testTarget(
       name: "TargetsTests",
       dependencies: ["Targets", "Delegation", "EmbeddedFlux", "FluxConnection", "FluxJob", logging],

@@ -40,6 +40,8 @@ public struct Agent: Sendable {
     case stray(TargetJournal.Stray, at: FluxURI)
     /// A target is connected.
     case reachable(FluxURI)
+    /// All jobs that were there when the agent attached have been named.
+    case allNamed
     /// The origin is being shut down, and will not be started again with its state.
     case originEnds
     /// Somebody wants to know how all jobs stand.
@@ -72,12 +74,13 @@ public struct Agent: Sendable {
         configuration: configuration.connection, origin: name, probeTimeout: configuration.probeTimeout, log: log,
         governor: governor, sink: sink)
       let settings = Settings(governor)
+      let sights = Sights()
       let writer = KVSWriter(origin)
-      let drains = DrainRecord(origin, writer, governor)
+      let drains = DrainRecord(origin, writer, governor, log)
       let emptyDirectory = try await Self.emptyDirectory(of: origin)
       let worker = Worker(
         origin: origin, settings: settings, pool: pool, governor: governor, log: log, writer: writer,
-        emptyDirectory: emptyDirectory, sink: sink)
+        emptyDirectory: emptyDirectory, sights: sights, sink: sink)
       let requests = try await Self.becomeTheOnlyOne(origin)
       try await drains.load()
       let service = AgentService(
@@ -92,7 +95,8 @@ public struct Agent: Sendable {
         group.addTask { await service.run(requests) }
         group.addTask {
           let machines = Machines(
-            name: name, started: started, limits: configuration.limits, log: log, governor: governor)
+            name: name, started: started, limits: configuration.limits, log: log, governor: governor,
+            sights: sights)
           await Self.drive(inputs, worker, machines)
         }
         group.addTask {
@@ -177,6 +181,7 @@ public struct Agent: Sendable {
       guard let told = try? message.json(), let type = told["type"]?.stringValue else { continue }
       if type == "ready" {
         isReady = true
+        sink.yield(.allNamed)
         ready.finish()
         log.debug("attached")
         continue

@@ -34,7 +34,9 @@ struct Chooser: Sendable {
       case .random: choice = .chosen(open.randomElement() ?? first)
       case .uri, .index, .label, .inOrder: choice = .chosen(first)
       }
-      guard case .chosen(let target) = choice, governor.admit(id, to: target) != nil else { return choice }
+      guard case .chosen(let target) = choice, governor.admit(id, to: target, waits: !isReachable) != nil else {
+        return choice
+      }
       if Task.isCancelled { return .unchoosable("delegate: the agent stops") }
     }
   }

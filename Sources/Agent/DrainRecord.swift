@@ -4,6 +4,7 @@ import Delegation
 import FluxConnection
 import FluxJob
 import FluxWire
+import Targets
 
 /// Which targets were drained by hand: a key of the origin's KVS, so that the next agent knows, and an origin that is started again with its state.
 actor DrainRecord {
@@ -14,15 +15,25 @@ actor DrainRecord {
   private let origin: FluxConnection
   private let writer: KVSWriter
   private let governor: TargetGovernor
+  private let log: OriginLog
+  /// One change at a time: each is made to what the one before has written.
+  private let turn = Gate(1)
 
-  init(_ origin: FluxConnection, _ writer: KVSWriter, _ governor: TargetGovernor) {
+  init(_ origin: FluxConnection, _ writer: KVSWriter, _ governor: TargetGovernor, _ log: OriginLog) {
+    self.log = log
     self.origin = origin
     self.writer = writer
     self.governor = governor
   }
 
-  /// Reads what earlier agents have written.
+  /// Reads what earlier agents have written. What cannot be read drains nothing.
   func load() async throws {
+    do { try await read() } catch let error as ConnectionError { throw error } catch {
+      log.error("the KVS key \(Self.key) cannot be read, so no target is drained by hand: drain them again: \(error)")
+    }
+  }
+
+  private func read() async throws {
     let found: JSON
     do {
       found = try await origin.rpc("kvs.lookup", ["namespace": "primary", "key": .string(Self.key), "flags": 0])
@@ -39,6 +50,10 @@ actor DrainRecord {
 
   /// Drains a target; it counts when it is on record.
   func add(_ uri: FluxURI, _ drain: TargetAdmission.Drain) async throws {
+    try await turn.run { try await self.put(uri, drain) }
+  }
+
+  private func put(_ uri: FluxURI, _ drain: TargetAdmission.Drain) async throws {
     var drained = governor.drained
     guard drained.count < Self.maximum || drained[uri] != nil else { throw RequestError.tooManyDrained(Self.maximum) }
     drained[uri] = drain
@@ -48,6 +63,10 @@ actor DrainRecord {
 
   /// Undrains a target, and ends its pause.
   func remove(_ uri: FluxURI) async throws {
+    try await turn.run { try await self.drop(uri) }
+  }
+
+  private func drop(_ uri: FluxURI) async throws {
     var drained = governor.drained
     if drained.removeValue(forKey: uri) != nil { try await write(drained) }
     governor.undrain(uri)

@@ -19,9 +19,18 @@ struct Machines {
   let limits: DelegatedJob.Limits
   let log: OriginLog
   let governor: TargetGovernor
+  let sights: Sights
   private var jobs: [JobID: DelegatedJob] = [:]
+  /// Jobs that were there before the agent, and were not read yet; nil once all have been: then targets take jobs.
+  private var unread: Set<JobID>? = []
+  private var areAllNamed = false
+  /// Whether the origin ends for good.
+  private var isEnding = false
 
-  init(name: String, started: Double, limits: DelegatedJob.Limits, log: OriginLog, governor: TargetGovernor) {
+  init(
+    name: String, started: Double, limits: DelegatedJob.Limits, log: OriginLog, governor: TargetGovernor, sights: Sights
+  ) {
+    self.sights = sights
     self.name = name
     self.started = started
     self.limits = limits
@@ -32,9 +41,15 @@ struct Machines {
   mutating func take(_ input: Agent.Input) -> [Work] {
     switch input {
     case .job(let id, let event): return handle(event, of: id)
-    case .stray(let found, let uri): return isStray(found) ? [.judge(found, at: uri)] : []
+    case .stray(let found, let uri): return isStray(found, at: uri) ? [.judge(found, at: uri)] : []
     case .reachable(let uri): return resume(at: uri)
-    case .originEnds: return end()
+    case .originEnds:
+      isEnding = true
+      return jobs.keys.sorted().flatMap { end($0) }
+    case .allNamed:
+      areAllNamed = true
+      noteRead()
+      return []
     case .list(let answer):
       answer.yield(jobs.values.map(\.summary))
       answer.finish()
@@ -44,29 +59,38 @@ struct Machines {
 
   /// Whether a job cannot be the copy that its machine will release or follow: there is no machine, or it has another one. While a machine does
   /// not know its copy yet, nothing is a stray.
-  private func isStray(_ found: TargetJournal.Stray) -> Bool {
+  private func isStray(_ found: TargetJournal.Stray, at uri: FluxURI) -> Bool {
     guard let job = jobs[found.mark.id] else { return true }
     guard let remote = job.remote else { return false }
-    return remote != found.id
+    // Targets that were started at the same moment give the same ids.
+    return remote != found.id || job.place != uri
   }
 
   /// A target is connected again: who waits for it need not wait for the end of a pause.
   private mutating func resume(at uri: FluxURI) -> [Work] {
     var work: [Work] = []
-    for (id, job) in jobs where job.isWaiting(for: uri) { work += handle(.timer, of: id) }
+    for (id, job) in jobs where job.isWaiting(for: uri) { work += handle(.reachable, of: id) }
     return work
   }
 
-  /// The origin ends for good.
-  private mutating func end() -> [Work] {
-    var work: [Work] = []
-    for (id, job) in jobs { work += handle(.ending(job.place.flatMap { governor.terms(of: $0)?.orphans }), of: id) }
-    return work
+  /// The origin ends for good: a job hears it once its place may be known.
+  private mutating func end(_ id: JobID) -> [Work] {
+    handle(.ending(jobs[id]?.place.flatMap { governor.terms(of: $0)?.orphans }), of: id)
+  }
+
+  /// Once all jobs that were there before have been read, it is known how many are at each target.
+  private mutating func noteRead(_ id: JobID? = nil) {
+    if let id { unread?.remove(id) }
+    guard areAllNamed, unread?.isEmpty == true else { return }
+    unread = nil
+    governor.begin()
   }
 
   private mutating func handle(_ event: DelegatedJob.Event, of id: JobID) -> [Work] {
-    if case .discovered = event, jobs[id] == nil {
+    if case .discovered(let isNew, _) = event, jobs[id] == nil {
       jobs[id] = DelegatedJob(id: id, origin: name, originStart: started, limits: limits)
+      if !isNew { unread?.insert(id) }
+      if isEnding { return handle(event, of: id) + end(id) }
     }
     guard let before = jobs[id] else {
       // An answer that came too late may have had it counted at a target.
@@ -84,6 +108,12 @@ struct Machines {
       if let words = governor.report(id, at: uri, failure: failure) { log.warning("\(uri): \(words)") }
     }
     count(id, before, job)
+    if before.loss != job.loss { sights.set(job.loss, for: id) }
+    if before.state == .reading, job.state != .reading { noteRead(id) }
+    // A place that it was let in to, and has no use for: it has gone elsewhere meanwhile, or stays where it is.
+    if event == .admissible, job.state == before.state, job.state != .submitting, job.state != .choosing {
+      governor.forget(id, but: job.place)
+    }
     var work: [Work] = []
     for action in actions {
       switch action {
@@ -125,7 +155,8 @@ extension DelegatedJob {
   /// Whether it waits until a target can be asked again.
   fileprivate func isWaiting(for uri: FluxURI) -> Bool {
     switch state {
-    case .pausing(.look), .pausing(.follow), .pausing(.submit), .pausing(.release), .pausing(.cancel): place == uri
+    case .pausing(.look), .pausing(.follow), .pausing(.submit), .pausing(.release), .pausing(.cancel), .reconsidering:
+      place == uri
     // All targets have to be asked, and this one may have been the last.
     case .pausing(.search): true
     default: false

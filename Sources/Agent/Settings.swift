@@ -16,6 +16,6 @@ actor Settings {
     configuration["delegate"] = value
     guard let list = try? TargetList(configuration: .object(configuration)) else { return }
     targets = list
-    governor.configure(list.terms)
+    governor.configure(list.terms, targets: list.targets)
   }
 }

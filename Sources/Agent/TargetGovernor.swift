@@ -10,7 +10,7 @@ import Synchronization
 final class TargetGovernor: Sendable {
   /// How often it is looked whether a pause is over, or a rate allows more.
   static let period = Duration.seconds(1)
-  /// The most targets that are kept in mind; those that nothing is at, and that no configuration names, go first.
+  /// The most targets that are kept in mind as unreachable.
   private static let maximumTargets = 1024
 
   private struct Waiter {
@@ -23,30 +23,53 @@ final class TargetGovernor: Sendable {
     /// Where jobs are counted.
     var places: [JobID: [FluxURI]] = [:]
     var waiters: [JobID: Waiter] = [:]
+    /// How many wait for a target, alone or among others.
+    var demand: [FluxURI: Int] = [:]
     /// Who waits for one target alone, and who for one of several, in their order; some may wait no more.
     var queues: [FluxURI: Queue] = [:]
     var anywhere = Queue()
     var lastNumber: UInt64 = 0
+    /// Whether the jobs are known that were there before the agent was: until then nobody knows how many are at a target.
+    var isOpen = false
     /// The targets that could not be connected when that was tried last.
     var unreachable: Set<FluxURI> = []
     /// What was drained by hand.
     var drained: [FluxURI: TargetAdmission.Drain] = [:]
     var configured: [FluxURI: TargetTerms] = [:]
+
+    func waits(_ id: JobID, _ number: UInt64) -> Bool { waiters[id]?.number == number }
+
+    mutating func stopWaiting(_ id: JobID) {
+      for uri in waiters.removeValue(forKey: id)?.targets ?? [] {
+        demand[uri, default: 1] -= 1
+        if demand[uri] == 0 { demand[uri] = nil }
+      }
+    }
   }
 
+  /// Jobs in the order of their coming. What waits no more is dropped when it comes to the front, or when there is much of it.
   private struct Queue {
-    var jobs: [(id: JobID, number: UInt64)] = []
-    var first = 0
-
-    mutating func add(_ id: JobID, _ number: UInt64) { jobs.append((id, number)) }
+    private(set) var jobs: [(id: JobID, number: UInt64)] = []
+    private var first = 0
+    private var limit = 1024
 
     var rest: ArraySlice<(id: JobID, number: UInt64)> { jobs[first...] }
 
-    mutating func dropFirst() {
-      first += 1
-      guard first == jobs.count || first > 4096 else { return }
-      jobs.removeFirst(first)
+    mutating func add(_ id: JobID, _ number: UInt64, _ isLive: (JobID, UInt64) -> Bool) {
+      jobs.append((id, number))
+      guard jobs.count > limit else { return }
+      jobs = rest.filter { isLive($0.id, $0.number) }
       first = 0
+      limit = max(1024, 2 * jobs.count)
+    }
+
+    /// The first one that is still waiting.
+    mutating func front(_ isLive: (JobID, UInt64) -> Bool) -> (id: JobID, number: UInt64)? {
+      while first < jobs.count {
+        if isLive(jobs[first].id, jobs[first].number) { return jobs[first] }
+        first += 1
+      }
+      return nil
     }
   }
 
@@ -69,26 +92,36 @@ final class TargetGovernor: Sendable {
   /// - Returns: none, when none does; then the words say why.
   func open(_ candidates: [Target], for id: JobID, waits: Bool) -> (targets: [Target], words: String) {
     let now = now
-    return state.withLock { state in
+    let (result, next) = state.withLock { state in
       let places = state.places[id] ?? []
-      if let reserved = candidates.first(where: { places.contains($0.uri) }) { return ([reserved], "") }
+      if let reserved = candidates.first(where: { places.contains($0.uri) }) { return (([reserved], ""), [JobID]()) }
       var reasons: [String] = []
+      var next: [JobID] = []
       let open = candidates.filter { target in
-        switch state.targets[target.uri, default: TargetAdmission()].answer(at: now) {
-        case .now: return true
-        case .later(let words):
-          reasons.append("\(target.name): \(words)")
-          return false
-        }
+        if waits { next += Self.letInAll(target.uri, now, &state) }
+        guard let words = Self.objection(to: id, at: target.uri, now, state) else { return true }
+        reasons.append("\(target.name): \(words)")
+        return false
       }
       guard open.isEmpty else {
-        state.waiters[id] = nil
+        if waits { state.stopWaiting(id) }
         let reachable = open.filter { !state.unreachable.contains($0.uri) }
-        return (reachable.isEmpty ? open : reachable, "")
+        return ((reachable.isEmpty ? open : reachable, ""), next)
       }
       if waits { Self.wait(id, candidates.map(\.uri), &state) }
-      return ([], Self.words(reasons))
+      return (([], Self.words(reasons)), next)
     }
+    for id in next { sink.yield(.job(id, .admissible)) }
+    return result
+  }
+
+  /// Why a job cannot go to a target now; nil when it can. Who has waited for it comes first.
+  private static func objection(to id: JobID, at uri: FluxURI, _ now: Double, _ state: State) -> String? {
+    guard state.isOpen else { return "the agent has just begun, and does not know yet what is there" }
+    let target = state.targets[uri, default: TargetAdmission()]
+    if case .later(let words) = target.answer(at: now) { return words }
+    let others = (state.demand[uri] ?? 0) - (state.waiters[id]?.targets.contains(uri) == true ? 1 : 0)
+    return others > 0 && target.isLimited ? "others have waited for longer" : nil
   }
 
   private static func words(_ reasons: [String]) -> String {
@@ -98,19 +131,26 @@ final class TargetGovernor: Sendable {
 
   /// Lets a job go to a target, where it counts until it leaves.
   ///
-  /// - Returns: why not, in words, if so; then the job is told when that may have changed.
-  func admit(_ id: JobID, to target: Target) -> String? {
+  /// - Parameter waits: whether the job waits when it cannot, and is told when that may have changed.
+  /// - Returns: why not, in words, if so.
+  func admit(_ id: JobID, to target: Target, waits: Bool = true) -> String? {
     let now = now
-    return state.withLock { state in
-      let answer = state.targets[target.uri, default: TargetAdmission()].admit(id, at: now)
-      guard case .later(let words) = answer else {
-        state.waiters[id] = nil
+    let (words, next) = state.withLock { state -> (String?, [JobID]) in
+      // It has been let in before, or is there.
+      if state.places[id]?.contains(target.uri) == true { return (nil, []) }
+      let next = Self.letInAll(target.uri, now, &state)
+      if state.places[id]?.contains(target.uri) == true { return (nil, next) }
+      guard let words = Self.objection(to: id, at: target.uri, now, state) else {
+        _ = state.targets[target.uri, default: TargetAdmission()].admit(id, at: now)
+        if waits { state.stopWaiting(id) }
         Self.note(id, target.uri, &state)
-        return nil
+        return (nil, next)
       }
-      Self.wait(id, [target.uri], &state)
-      return "\(target.name): \(words)"
+      if waits { Self.wait(id, [target.uri], &state) }
+      return ("\(target.name): \(words)", next)
     }
+    for id in next { sink.yield(.job(id, .admissible)) }
+    return words
   }
 
   private static func note(_ id: JobID, _ uri: FluxURI, _ state: inout State) {
@@ -118,20 +158,29 @@ final class TargetGovernor: Sendable {
   }
 
   private static func wait(_ id: JobID, _ targets: [FluxURI], _ state: inout State) {
+    // Who waits for the same keeps its place.
+    if state.waiters[id]?.targets == targets { return }
+    state.stopWaiting(id)
     state.lastNumber += 1
-    state.waiters[id] = Waiter(number: state.lastNumber, targets: targets)
+    let number = state.lastNumber
+    state.waiters[id] = Waiter(number: number, targets: targets)
+    for uri in targets { state.demand[uri, default: 0] += 1 }
     if let only = targets.first, targets.count == 1 {
-      state.queues[only, default: Queue()].add(id, state.lastNumber)
+      var queue = state.queues.removeValue(forKey: only) ?? Queue()
+      queue.add(id, number) { state.waits($0, $1) }
+      state.queues[only] = queue
     } else {
-      state.anywhere.add(id, state.lastNumber)
+      var queue = Queue()
+      swap(&queue, &state.anywhere)
+      queue.add(id, number) { state.waits($0, $1) }
+      swap(&queue, &state.anywhere)
     }
   }
 
   /// A job is at a target, whoever let it.
   func enter(_ id: JobID, _ uri: FluxURI) {
-    let now = now
     state.withLock { state in
-      state.targets[uri, default: TargetAdmission()].enter(id, at: now)
+      state.targets[uri, default: TargetAdmission()].enter(id)
       Self.note(id, uri, &state)
     }
   }
@@ -139,23 +188,32 @@ final class TargetGovernor: Sendable {
   /// A job is at a target no more.
   func leave(_ id: JobID, _ uri: FluxURI) {
     let now = now
-    let next = state.withLock { state -> JobID? in
-      guard state.places[id]?.contains(uri) == true else { return nil }
+    let next = state.withLock { state -> [JobID] in
+      guard state.places[id]?.contains(uri) == true else { return [] }
       state.places[id]?.removeAll { $0 == uri }
       if state.places[id]?.isEmpty == true { state.places[id] = nil }
-      state.targets[uri]?.leave(id)
-      return Self.letIn(uri, now, &state)
+      state.targets[uri]?.leave(id, at: now)
+      let next = Self.letInAll(uri, now, &state)
+      // Nothing is known of it that anybody needs: a job has named it by its URI.
+      if state.targets[uri]?.isBlank == true, state.configured[uri] == nil { state.targets[uri] = nil }
+      return next
     }
-    if let next { sink.yield(.job(next, .admissible)) }
+    for id in next { sink.yield(.job(id, .admissible)) }
   }
 
-  /// There is no such job any more.
-  func forget(_ id: JobID) {
+  /// There is no such job any more, or it is counted at that target alone, if at all, and waits for none.
+  func forget(_ id: JobID, but place: FluxURI? = nil) {
     let places = state.withLock { state in
-      state.waiters[id] = nil
+      state.stopWaiting(id)
       return state.places[id] ?? []
     }
-    for uri in places { leave(id, uri) }
+    for uri in places where uri != place { leave(id, uri) }
+  }
+
+  /// All jobs are known that were there before the agent was.
+  func begin() {
+    state.withLock { $0.isOpen = true }
+    letInAll()
   }
 
   /// A job has ended at a target, by its own doing or by the target's.
@@ -168,33 +226,34 @@ final class TargetGovernor: Sendable {
 
   // MARK: Those that wait
 
-  /// Counts the first one that waits for a target with room there.
-  private static func letIn(_ uri: FluxURI, _ now: Double, _ state: inout State) -> JobID? {
-    guard state.targets[uri, default: TargetAdmission()].room(at: now) > 0 else { return nil }
-    guard let id = takeFirst(for: uri, &state) else { return nil }
-    _ = state.targets[uri, default: TargetAdmission()].admit(id, at: now)
-    note(id, uri, &state)
-    return id
+  /// Counts those that wait for a target there, the first ones first, as long as it has room.
+  private static func letInAll(_ uri: FluxURI, _ now: Double, _ state: inout State) -> [JobID] {
+    guard state.isOpen, state.demand[uri] != nil else { return [] }
+    var found: [JobID] = []
+    while state.targets[uri, default: TargetAdmission()].room(at: now) > 0, let id = takeFirst(for: uri, &state) {
+      _ = state.targets[uri, default: TargetAdmission()].admit(id, at: now)
+      note(id, uri, &state)
+      found.append(id)
+    }
+    return found
   }
 
   private static func takeFirst(for uri: FluxURI, _ state: inout State) -> JobID? {
-    while let (id, number) = state.queues[uri]?.rest.first {
-      state.queues[uri]?.dropFirst()
-      if state.waiters[id]?.number == number {
-        state.waiters[id] = nil
-        return id
-      }
+    // Taken out meanwhile: who still waits is asked of the rest.
+    var queue = state.queues.removeValue(forKey: uri)
+    let alone = queue?.front { state.waits($0, $1) }
+    if alone != nil { state.queues[uri] = queue }
+    var others = Queue()
+    swap(&others, &state.anywhere)
+    _ = others.front { state.waits($0, $1) }
+    let among = others.rest.first { entry in
+      state.waits(entry.id, entry.number) && state.waiters[entry.id]?.targets.contains(uri) == true
     }
-    state.queues[uri] = nil
-    while let (id, number) = state.anywhere.rest.first, state.waiters[id]?.number != number {
-      state.anywhere.dropFirst()
-    }
-    for (id, number) in state.anywhere.rest {
-      guard let waiter = state.waiters[id], waiter.number == number, waiter.targets.contains(uri) else { continue }
-      state.waiters[id] = nil
-      return id
-    }
-    return nil
+    swap(&others, &state.anywhere)
+    let first = [alone, among].compactMap { $0 }.min { $0.number < $1.number }
+    guard let first else { return nil }
+    state.stopWaiting(first.id)
+    return first.id
   }
 
   /// Lets in whoever can be, until cancelled.
@@ -207,34 +266,27 @@ final class TargetGovernor: Sendable {
 
   private func letInAll() {
     let now = now
-    let next = state.withLock { state -> [JobID] in
-      guard !state.waiters.isEmpty else { return [] }
-      var next: [JobID] = []
-      let waitedFor = Set(state.waiters.values.lazy.flatMap(\.targets))
-      for uri in waitedFor { while let id = Self.letIn(uri, now, &state) { next.append(id) } }
-      return next
+    let next = state.withLock { state in
+      state.demand.keys.flatMap { uri in Self.letInAll(uri, now, &state) }
     }
     for id in next { sink.yield(.job(id, .admissible)) }
   }
 
   // MARK: Targets
 
-  /// The configuration is new.
-  func configure(_ terms: [FluxURI: TargetTerms]) {
-    state.withLock { state in
+  /// The configuration is new: who waits looks at it anew.
+  func configure(_ terms: [FluxURI: TargetTerms], targets: [Target]) {
+    let waiting = state.withLock { state -> [JobID] in
       for uri in state.configured.keys where terms[uri] == nil { state.targets[uri]?.terms = TargetTerms() }
       for (uri, terms) in terms { state.targets[uri, default: TargetAdmission()].terms = terms }
       state.configured = terms
-      Self.tidy(&state)
+      state.targets = state.targets.filter { uri, target in !target.isBlank || terms[uri] != nil }
+      state.unreachable.formIntersection(targets.map(\.uri))
+      let waiting = state.waiters.sorted { $0.value.number < $1.value.number }.map(\.key)
+      for id in waiting { state.stopWaiting(id) }
+      return waiting
     }
-    letInAll()
-  }
-
-  private static func tidy(_ state: inout State) {
-    guard state.targets.count > maximumTargets else { return }
-    state.targets = state.targets.filter { uri, target in
-      target.count > 0 || state.configured[uri] != nil || target.drain != nil
-    }
+    for id in waiting { sink.yield(.job(id, .admissible)) }
   }
 
   /// On what terms a target takes jobs, if the configuration names any.

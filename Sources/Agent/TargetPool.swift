@@ -189,12 +189,20 @@ actor TargetPool {
   /// Looks at a target for what has no right to be there, as soon as it can be connected.
   func sweep(_ uri: FluxURI) {
     visits.remove(uri)
-    if sweeps.count < Self.maximumTargets { sweeps.insert(uri) }
+    guard sweeps.count < Self.maximumTargets || sweeps.contains(uri) else {
+      return log.error("\(uri): a copy may be left there, and too many targets are to be looked at: cancel it there")
+    }
+    sweeps.insert(uri)
   }
 
   /// Connects to those of the targets where it is not known what is left there.
   func visit(_ targets: [FluxURI]) {
-    for uri in sweeps.union(targets) where !visits.contains(uri) && pausing(uri, isUrgent: false) == nil { open(uri) }
+    let wanted = sweeps.union(targets)
+    visits.formIntersection(wanted.union(slots.keys))
+    // One that could not be connected last is not chosen while there are others: that it is there again has to be found out.
+    for uri in wanted where !visits.contains(uri) || backOffs[uri] != nil {
+      if pausing(uri, isUrgent: false) == nil { open(uri) }
+    }
   }
 
   private func begin(_ uri: FluxURI, _ waiting: [CheckedContinuation<FluxTarget, any Error>]) {

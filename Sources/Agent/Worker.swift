@@ -22,6 +22,8 @@ struct Worker: Sendable {
   /// The reference of an empty directory in the origin's KVS.
   let emptyDirectory: String
   let roots = GuestRoots()
+  /// Which jobs' targets are out of sight.
+  let sights: Sights
   let sink: AsyncStream<Agent.Input>.Continuation
   /// How many records are read, and how many logs fetched, at once: a thousand jobs that are submitted together must not fill every
   /// queue on the way.
@@ -41,7 +43,7 @@ struct Worker: Sendable {
       let chooser = Chooser(settings: settings, pool: pool, governor: governor, id: id)
       return await chooser.choose(request, excluding: tried, isReachable: isReachable)
     case .awaitPatience(let uri, let delivery, let patience, let isHeld, let number):
-      return await awaitPatience(uri, delivery, patience, isHeld: isHeld, number)
+      return await awaitPatience(id, uri, delivery, patience, isHeld: isHeld, number)
     case .sweep(let uri):
       await pool.sweep(uri)
       return nil
@@ -257,14 +259,25 @@ struct Worker: Sendable {
 
   /// The terms are the job's own, else those of the target.
   private func awaitPatience(
-    _ uri: FluxURI, _ delivery: Delivery?, _ patience: Double?, isHeld: Bool, _ number: Int
+    _ id: JobID, _ uri: FluxURI, _ delivery: Delivery?, _ patience: Double?, isHeld: Bool, _ number: Int
   ) async -> DelegatedJob.Event? {
-    let terms = await settings.targets.terms[uri]
-    guard isHeld || (delivery ?? terms?.delivery) == .atLeastOnce else { return nil }
-    let seconds = patience ?? terms?.patience ?? Delivery.defaultPatience
-    do { try await Task.sleep(for: .seconds(seconds)) } catch { return nil }
-    return .impatient(number)
+    let start = ContinuousClock.now
+    // The target's terms may change meanwhile; and once the target is seen again nobody waits.
+    while sights.isLost(id, number) {
+      let terms = await settings.targets.terms[uri]
+      let waits = isHeld || (delivery ?? terms?.delivery) == .atLeastOnce
+      let left = ContinuousClock.now.duration(
+        to: start + .seconds(patience ?? terms?.patience ?? Delivery.defaultPatience))
+      if waits, left <= .zero { return .impatient(number) }
+      do { try await Task.sleep(for: waits ? min(left, Self.patiencePeriod) : Self.patiencePeriod) } catch {
+        return nil
+      }
+    }
+    return nil
   }
+
+  /// How often it is looked whether the terms have changed.
+  private static let patiencePeriod = Duration.seconds(10)
 
   private func follow(_ id: JobID, _ remote: JobID, _ uri: FluxURI) async -> DelegatedJob.Event? {
     do {

@@ -47,7 +47,8 @@ enum JobFields {
     "sched.t_estimate": ("T_ESTIMATE", ["annotations"]), "sched.reason_pending": ("REASON", ["annotations"]),
     "sched.resource_summary": ("RESOURCES", ["annotations"]), "user": ("USER", ["annotations"]),
     "delegate_target": ("TARGET", ["annotations"]), "delegate_jobid": ("REMOTE-ID", ["annotations"]),
-    "delegate_state": ("DELEGATION", ["annotations"]), "delegate_info": ("REASON", ["annotations", "exception_type", "exception_note"]),
+    "delegate_state": ("DELEGATION", ["annotations"]),
+    "delegate_info": ("REASON", ["annotations", "exception_type", "exception_note"]),
     "uri": ("URI", ["annotations"]), "uri.local": ("URI", ["annotations"]),
   ]
 

@@ -14,9 +14,13 @@ extension DelegatedJob {
   }
 
   mutating func following() -> [Action] {
-    guard case .mirroring = state else { return [] }
+    switch state {
+    case .mirroring: tries = 0
+    // The origin did not take a step, which is tried again soon: the target is in sight all the same.
+    case .pausing(.mirror): break
+    default: return []
+    }
     isFollowing = true
-    tries = 0
     seen()
     guard isUnknown else { return advance() }
     isUnknown = false
@@ -32,7 +36,10 @@ extension DelegatedJob {
       default: break
       }
     }
-    guard case .mirroring = state else { return [] }
+    switch state {
+    case .mirroring, .pausing(.mirror): break
+    default: return []
+    }
     var actions: [Action] = []
     for case .memo(let memo) in events where mirror.isNew(memo: memo) { actions.append(.memo(memo)) }
     let report = self.report()

@@ -33,6 +33,12 @@ extension DelegatedJob {
     guard let request else { return conclude(.failure("the job asks for no delegation")) }
     isOnRecord = remote != nil
     if mirror.hasBegun { control.release() }
+    let ending = endsWith.map { originEnds($0) } ?? []
+    return ending + resumed(record, request, remote)
+  }
+
+  /// Goes on where the record says that earlier agents have stopped.
+  private mutating func resumed(_ record: JobRecord, _ request: DelegationRequest, _ remote: JobID?) -> [Action] {
     // A job that got past DEPEND without a target was submitted while no plugin was there: it runs at home.
     if remote == nil, record.eventlog.contains(where: { $0.name == "depend" }),
       !record.eventlog.contains(where: { $0.name == "delegate::select" })
@@ -66,7 +72,7 @@ extension DelegatedJob {
       case "delegate::select":
         let uri = try FluxURI(parsing: context?["uri"]?.stringValue ?? "")
         target = Target(uri: uri, label: context?["label"]?.stringValue)
-        attempt = Int(context?["attempt"]?.intValue ?? 1)
+        attempt = Mark.attempt(context?["attempt"])
         tried.insert(uri)
         hasSelected = true
         // From its choice on an attempt may have been sent.
@@ -157,6 +163,11 @@ extension DelegatedJob {
   /// The origin ends for good. Jobs that run are ended by itself, those that wait are not: both are cancelled, or left to their owner at the target.
   mutating func originEnds(_ orphans: Orphans) -> [Action] {
     guard !wasCancelled, state != .concluding, state != .ended else { return [] }
+    // What its owner wants of it is not known yet.
+    guard request != nil || isNew else {
+      endsWith = orphans
+      return []
+    }
     if (request?.orphans ?? orphans) == .keep {
       keepsCopy = true
       return []

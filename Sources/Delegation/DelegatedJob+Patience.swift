@@ -15,8 +15,12 @@ extension DelegatedJob {
     switch state {
     case .choosing:
       if wasCancelled { return end() }
+      isChoiceAsked = false
+      if isAdmitted { return choose() }
     case .submitting:
       if wasCancelled { return end() }
+      // The answer was overtaken by the end of what it tells of.
+      if isAdmitted { return submit() }
       state = .queueing
     case .reconsidering(let next): return nowhereElse(next)
     default: return late("a delay")
@@ -30,9 +34,16 @@ extension DelegatedJob {
   /// What has deferred the job may be over. That it comes late is no mistake.
   mutating func admissible() -> [Action] {
     switch state {
-    case .choosing: choose()
-    case .queueing: submit()
-    default: []
+    case .choosing where !isChoiceAsked:
+      reason = nil
+      return choose()
+    case .queueing:
+      reason = nil
+      return submit()
+    case .choosing, .submitting:
+      isAdmitted = true
+      return []
+    default: return []
     }
   }
 
@@ -43,6 +54,7 @@ extension DelegatedJob {
     sightings += 1
     isWaitingForSight = false
     isImpatient = false
+    isBackInSight = false
   }
 
   /// The target cannot be seen, with a copy of the job perhaps. It is tried again; or another target is, when the patience is over.
@@ -75,9 +87,20 @@ extension DelegatedJob {
     }
   }
 
+  /// The target is connected again: nobody need wait for the end of a pause, or go elsewhere.
+  mutating func reachable() -> [Action] {
+    switch state {
+    case .pausing: return resume()
+    case .reconsidering:
+      isBackInSight = true
+      return []
+    default: return []
+    }
+  }
+
   /// Another target can take the job.
   mutating func reconsidered(_ other: Target, instead next: Next) -> [Action] {
-    guard !wasCancelled else { return nowhereElse(next) }
+    guard !wasCancelled, !isBackInSight else { return nowhereElse(next) }
     successor = other
     let words = "it cannot be seen: \(reason ?? "")"
     return abandon(named("\(target?.name ?? ""): \(words)"))
@@ -86,9 +109,10 @@ extension DelegatedJob {
   /// No other target can: the job waits where it is, for as long again.
   mutating func nowhereElse(_ next: Next) -> [Action] {
     let words = reason ?? ""
+    let isBack = isBackInSight
     seen()
     state = .pausing(next)
-    return wasCancelled ? resume() : unseen(next, words)
+    return wasCancelled || isBack ? resume() : unseen(next, words)
   }
 
   // MARK: Another attempt

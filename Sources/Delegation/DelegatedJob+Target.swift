@@ -27,6 +27,8 @@ extension DelegatedJob {
     guard let request else { return late("a choice without a request") }
     if mayHaveLostChoices { return search() }
     state = .choosing
+    isChoiceAsked = true
+    isAdmitted = false
     return [.choose(request, excluding: tried)]
   }
 
@@ -101,6 +103,7 @@ extension DelegatedJob {
     if request?.mode == .mirror, OutputFiles(jobspec, id: id) != nil { OutputFiles.remove(from: &jobspec) }
     jobspec.set(attribute: "user.delegate", to: mark.json)
     state = .submitting
+    isAdmitted = false
     return [.submit(target.uri, jobspec)]
   }
 
@@ -123,6 +126,7 @@ extension DelegatedJob {
   mutating func accepted(_ remote: JobID) -> [Action] {
     guard state == .submitting || state == .looking else { return late("an acceptance") }
     tries = 0
+    reason = nil
     seen()
     return wasCancelled ? cancelRemote(remote) : write(remote)
   }

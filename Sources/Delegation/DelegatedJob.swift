@@ -119,6 +119,8 @@ public struct DelegatedJob: Hashable, Sendable {
     case deferred(String)
     /// What has deferred it may be over.
     case admissible
+    /// The job's target, or one of those that it is looked for at, is connected again.
+    case reachable
     /// The patience with this number is over.
     case impatient(Int)
     /// The target was searched.
@@ -309,6 +311,8 @@ public struct DelegatedJob: Hashable, Sendable {
   var wasCancelled = false
   /// Whether the copy stays at the target although the origin job is ended: the origin itself ends.
   var keepsCopy = false
+  /// The end of the origin, that was told before the record was read.
+  var endsWith: Orphans?
   /// Whether the plugin keeps the job, which was ended, in CLEANUP.
   var isKept = false
   var tries = 0
@@ -320,6 +324,12 @@ public struct DelegatedJob: Hashable, Sendable {
   /// Why it waits, as it is shown in listings.
   var shownWait: String?
   var isImpatient = false
+  /// Whether the target was connected again while another one was looked for.
+  var isBackInSight = false
+  /// Whether the answer to a choice is still to come.
+  var isChoiceAsked = false
+  /// Whether a target takes the job, which was told before the refusal that it lifts.
+  var isAdmitted = false
   /// The target that was chosen before the present one was given up.
   var successor: Target?
 
@@ -356,6 +366,9 @@ public struct DelegatedJob: Hashable, Sendable {
     }
   }
 
+  /// Since which loss its target is out of sight, counted by the job itself; nil when that does not matter.
+  public var loss: Int? { isWaitingForSight && state != .ended ? sightings : nil }
+
   /// Takes an event and says what to do.
   public mutating func handle(_ event: Event) -> [Action] {
     switch event {
@@ -370,6 +383,7 @@ public struct DelegatedJob: Hashable, Sendable {
     case .deferred(let words): deferred(words)
     case .admissible: admissible()
     case .impatient(let number): impatient(number)
+    case .reachable: reachable()
     case .found(let id): found(id)
     case .foundAt(let target, let id, let attempt): found(id, at: target, attempt)
     case .accepted(let id): accepted(id)

@@ -96,10 +96,13 @@ public struct Mark: Hashable, Sendable {
   public init?(jobspec: JSON) {
     guard let mark = jobspec.value(at: Self.attribute), let origin = mark["origin"]?.stringValue,
       let text = mark["id"]?.stringValue, let id = try? JobID(parsing: text),
-      let submitted = mark["submitted"]?.doubleValue, let attempt = mark["attempt"]?.intValue
+      let submitted = mark["submitted"]?.doubleValue, mark["attempt"]?.intValue != nil
     else { return nil }
-    self.init(origin: origin, id: id, submitted: submitted, attempt: Int(attempt))
+    self.init(origin: origin, id: id, submitted: submitted, attempt: Self.attempt(mark["attempt"]))
   }
+
+  /// The number of an attempt: 1 when there is none, and none so great that it could not be counted on.
+  static func attempt(_ json: JSON?) -> Int { Int(min(max(json?.intValue ?? 1, 1), 1 << 20)) }
 }
 
 /// Why a target could not be asked, or would not answer.

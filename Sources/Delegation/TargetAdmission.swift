@@ -48,8 +48,8 @@ public struct TargetAdmission: Sendable {
   public var terms = TargetTerms()
   /// Whether somebody has drained it by hand.
   public var drained: Drain?
-  /// The jobs that are there or on their way, since when.
-  private var jobs: [JobID: Double] = [:]
+  /// The jobs that are there or on their way, since when; nil for one that was found there.
+  private var jobs: [JobID: Double?] = [:]
   /// How many submissions may be made at once, and when that was counted.
   private var allowance = (count: 1.0, at: -Double.infinity)
   private var failuresInRow = 0
@@ -60,6 +60,12 @@ public struct TargetAdmission: Sendable {
 
   /// How many jobs are there or on their way.
   public var count: Int { jobs.count }
+
+  /// Whether it may have less room than there are jobs.
+  public var isLimited: Bool { terms.jobs != nil || terms.rate != nil || pause != nil || drain != nil }
+
+  /// Whether nothing is known of it that anybody needs.
+  public var isBlank: Bool { jobs.isEmpty && drain == nil && pause == nil && failuresInRow == 0 }
 
   /// Why it takes no new jobs at all; nil when it does.
   public var drain: Drain? { drained ?? terms.drain.map { Drain(reason: $0, since: nil) } }
@@ -103,7 +109,7 @@ public struct TargetAdmission: Sendable {
     if let pause, hasProved(pause, now) { recover() }
     let answer = answer(at: now)
     guard answer == .now else { return answer }
-    enter(id, at: now)
+    jobs.updateValue(now, forKey: id)
     if let rate = terms.rate { allowance = (allowed(rate, now) - 1, now) }
     if pause != nil {
       pause?.probe = id
@@ -117,14 +123,16 @@ public struct TargetAdmission: Sendable {
     return min(max(1, rate), allowance.count + (now - allowance.at) * rate)
   }
 
-  /// A job is there, whoever let it.
-  public mutating func enter(_ id: JobID, at now: Double) { if jobs[id] == nil { jobs[id] = now } }
+  /// A job is there, whoever let it, and nobody knows for how long.
+  public mutating func enter(_ id: JobID) { if jobs[id] == nil { jobs.updateValue(nil, forKey: id) } }
 
   /// A job is not there any more.
-  public mutating func leave(_ id: JobID) {
+  public mutating func leave(_ id: JobID, at now: Double) {
     jobs[id] = nil
-    // It has told nothing: another one has to.
-    if pause?.probe == id { pause?.probe = nil }
+    guard let length = pause?.length, pause?.probe == id else { return }
+    // It has told nothing: another one has to, in as much time.
+    pause?.probe = nil
+    pause?.until = now + length
   }
 
   /// How many jobs could go there now.
@@ -144,13 +152,19 @@ public struct TargetAdmission: Sendable {
   /// - Parameter failure: what the target did to it; nil when its end was its own doing.
   /// - Returns: words for the log when that changes something.
   public mutating func report(_ id: JobID, failure: String?, at now: Double) -> String? {
-    guard let failure, let since = jobs[id], now - since <= Self.blackHole.time else {
+    guard let failure else {
       guard pause != nil else {
         failuresInRow = 0
         return nil
       }
       recover()
       return "takes jobs again: one has not failed"
+    }
+    // One that ran for long, or was here before, says nothing of how others are treated now.
+    guard case .some(.some(let since)) = jobs[id] else { return nil }
+    guard now - since <= Self.blackHole.time else {
+      if pause == nil { failuresInRow = 0 }
+      return nil
     }
     failuresInRow += 1
     if pause?.probe == id { return stop(failure, min((pause?.length ?? Self.firstPause) * 2, Self.longestPause), now) }

@@ -34,13 +34,15 @@ final class StateWriter: Sendable {
     database.withLock { $0.close() }
   }
 
+  /// Done again it does the same: a commit may be reported as failed, and be there.
   private static func write(_ batch: StateBatch, _ number: Int64, to database: Database) throws(Database.Failure) {
     try database.transaction { () throws(Database.Failure) in
       for job in batch.submissions { try insert(job, database) }
       for id in batch.emptied { try database.run("DELETE FROM lines WHERE job = ? AND log > 0", id.value) }
       for (place, text) in batch.lines {
         try database.run(
-          "INSERT INTO lines VALUES (?, ?, ?, ?)", place.job.value, .int(place.log.rawValue), .int(number), .text(text))
+          "REPLACE INTO lines VALUES (?, ?, ?, ?)", place.job.value, .int(place.log.rawValue), .int(number), .text(text)
+        )
       }
       for (id, text) in batch.resources {
         try database.run("UPDATE documents SET resources = ? WHERE id = ?", .text(text), id.value)
@@ -62,10 +64,10 @@ final class StateWriter: Sendable {
 
   private static func insert(_ job: StateBatch.Submission, _ database: Database) throws(Database.Failure) {
     try database.run(
-      "INSERT INTO jobs (id, userid, urgency, flags) VALUES (?, ?, ?, ?)", job.id.value, .int(Int64(job.userID)),
+      "REPLACE INTO jobs (id, userid, urgency, flags) VALUES (?, ?, ?, ?)", job.id.value, .int(Int64(job.userID)),
       .int(Int64(job.urgency)), .int(Int64(job.flags)))
     try database.run(
-      "INSERT INTO documents (id, signed, jobspec) VALUES (?, ?, ?)", job.id.value, .text(job.signed),
+      "REPLACE INTO documents (id, signed, jobspec) VALUES (?, ?, ?)", job.id.value, .text(job.signed),
       .init(job.jobspec))
   }
 

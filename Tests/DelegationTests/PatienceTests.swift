@@ -159,6 +159,58 @@ import Testing
     #expect(names(job.handle(.admissible)) == ["submit"])
   }
 
+  /// That it may go overtakes that it may not: it does not wait for a word that has been said.
+  @Test func theEndOfARefusalOvertakesIt() throws {
+    var job = try job(#""b""#, [])
+    _ = job.handle(.chosen(MirrorTests.target))
+    _ = job.handle(.written)
+    #expect(job.handle(.admissible) == [])
+    #expect(names(job.handle(.deferred("b: max-jobs"))) == ["submit"])
+    // And only once.
+    #expect(names(job.handle(.deferred("b: max-jobs"))) == ["annotate"])
+    #expect(job.state == .queueing)
+  }
+
+  /// The target is connected again while another one is looked for: the job stays.
+  @Test func backInSight() throws {
+    var job = try job(
+      Self.atLeastOnce,
+      [MirrorTests.selected, MirrorTests.accepted, Self.prolog, MirrorTests.alloc, MirrorTests.start])
+    guard case .awaitPatience(_, _, _, _, let number) = job.handle(.lost(Self.lost))[1] else { return }
+    _ = job.handle(.impatient(number))
+    _ = job.handle(.lost(Self.lost))
+    #expect(job.handle(.reachable) == [])
+    #expect(names(job.handle(.chosen(Self.other))) == ["follow"])
+  }
+
+  /// The target is seen while a step waits that the origin did not take: its output is copied when that is over.
+  @Test func seenDuringAPauseOfTheOrigin() throws {
+    var job = try MirrorTests.mirroring()
+    _ = job.handle(.lost(Self.lost))
+    _ = job.handle(.timer)
+    _ = job.handle(.remote([.urgency(0)]))
+    _ = job.handle(.remote([.started(at: 5, MirrorTests.resources)]))
+    _ = job.handle(.unwritten("EAGAIN"))
+    #expect(job.state == .pausing(.mirror(MirrorTests.remote)))
+    _ = job.handle(.following)
+    #expect(names(job.handle(.timer)).contains("allocate"))
+    _ = job.handle(.written)
+    #expect(names(job.handle(.origin(MirrorTests.start))) == ["store", "copy"])
+  }
+
+  /// The end of the origin is told before the record is read: what the owner wants is done all the same.
+  @Test func theOriginEndsBeforeTheRecordIsRead() throws {
+    for (delegate, expected) in [(#""b""#, true), (#"{"policy":"b","orphans":"keep"}"#, false)] {
+      var job = DelegatedJob(id: JobID(rawValue: 7), origin: "a")
+      _ = job.handle(.discovered(isNew: false))
+      #expect(job.handle(.ending(nil)) == [])
+      let record = try MirrorTests.record(
+        MirrorTests.submitted + [MirrorTests.selected, MirrorTests.accepted], delegate: delegate)
+      let actions = job.handle(.read(record))
+      #expect(names(actions).contains("cancelHere") == expected, "\(actions)")
+    }
+  }
+
   /// Nothing was sent: it is over at once.
   @Test(arguments: [false, true]) func cancelledWhileItWaits(_ isQueued: Bool) throws {
     var job = try job(#""b""#, [])

@@ -66,10 +66,10 @@ import Testing
     #expect(target.room(at: 0) == 2)
     #expect(target.admit(id(1), at: 0) == .now && target.admit(id(2), at: 0) == .now)
     #expect(words(target.admit(id(3), at: 0)) == "it has 2 jobs of this origin, and max-jobs is 2")
-    target.leave(id(1))
+    target.leave(id(1), at: 0)
     #expect(target.admit(id(3), at: 0) == .now)
     // A job of an earlier agent is there whatever the limit says.
-    target.enter(id(4), at: 0)
+    target.enter(id(4))
     #expect(target.count == 3 && target.room(at: 0) <= 0)
   }
 
@@ -89,7 +89,7 @@ import Testing
       _ = target.admit(id(number), at: Double(number))
       let said = target.report(id(number), failure: "exec: lost", at: Double(number) + 1)
       #expect((said != nil) == (number == 5), "\(number): \(said ?? "")")
-      target.leave(id(number))
+      target.leave(id(number), at: Double(number) + 1)
     }
     return (target, id(6))
   }
@@ -103,7 +103,7 @@ import Testing
     #expect(words(target.admit(id(7), at: 36.5)).contains("one job is being tried"))
     // It fails as well: twice the pause.
     #expect(target.report(probe, failure: "exec: lost", at: 37)?.contains("in 60 s") == true)
-    target.leave(probe)
+    target.leave(probe, at: 37)
     #expect(words(target.admit(id(7), at: 90)).contains("6 jobs in a row"))
     #expect(target.admit(id(7), at: 98) == .now)
     #expect(target.report(id(7), failure: nil, at: 99)?.contains("takes jobs again") == true)
@@ -123,9 +123,10 @@ import Testing
   @Test func aProbeThatTellsNothing() {
     var (target, probe) = blackHole()
     #expect(target.admit(probe, at: 40) == .now)
-    target.leave(probe)
-    #expect(target.admit(id(7), at: 41) == .now)
-    #expect(target.room(at: 42) == 0)
+    target.leave(probe, at: 41)
+    #expect(target.room(at: 42) == 0, "not at once: a thousand that tell nothing would all go there")
+    #expect(target.admit(id(7), at: 71) == .now)
+    #expect(target.room(at: 72) == 0)
   }
 
   /// Failures that took long, or have a success between them, are no black hole.

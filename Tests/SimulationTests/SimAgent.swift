@@ -248,6 +248,13 @@ final class SimAgent {
   /// TargetGovernor: no target takes jobs now.
   private func defers(_ index: Int) -> Bool {
     guard !world.isHealed, world.random.chance(world.faults.deferrals) else { return false }
+    // The end of a refusal may overtake it.
+    if world.random.chance(0.3) {
+      world.after(0, "") { [self] in if isAlive { feed(index, .admissible) } }
+      world.after(world.delay(), "") { [self] in if isAlive { feed(index, .deferred("as planned")) } }
+      world.after(3, "") { [self] in if isAlive { feed(index, .admissible) } }
+      return true
+    }
     feed(index, .deferred("as planned"))
     world.after(world.random.between(0, 2), "") { [self] in if isAlive { feed(index, .admissible) } }
     return true
