@@ -46,7 +46,7 @@ extension JobManager {
     let present = active.values.sorted { $0.id < $1.id }
     // All resources that somebody has are taken before anybody else gets some.
     for job in present where job.isRunning && !job.isReleased && !job.bypassesScheduler {
-      if let resources = job.resources { cluster.take(resources) }
+      if let resources = job.resources { scheduler.take(resources, for: job.id, until: resources.expiration) }
     }
     for job in present { resume(job) }
   }

@@ -5,7 +5,7 @@ import FluxWire
 import Glibc
 import Logging
 
-/// The job manager: every job's events and what follows from them (RFC 21), first come first served over virtual nodes.
+/// The job manager: every job's events and what follows from them (RFC 21), on virtual nodes.
 ///
 /// Events are posted; each is processed to its end, with the plugins' callbacks, before the next one of the same job, as in Flux.
 final class JobManager {
@@ -16,7 +16,8 @@ final class JobManager {
 
   unowned let broker: Broker
   let log: LogService
-  var cluster: VirtualCluster
+  /// Who starts next, and what is free.
+  var scheduler: Scheduler
   let plugins: PluginHost
   private(set) var jobs: [JobID: Job] = [:]
   /// Those that are not at their end.
@@ -27,7 +28,6 @@ final class JobManager {
   private(set) var results: [JobResult: Int] = [:]
   /// All jobs in order of submission, the newest last.
   private(set) var order: [JobID] = []
-  private var pending = PendingJobs()
   /// The queues; see ``queuesChanged()``.
   var queues = Queues()
   /// Values that clients keep in the KVS.
@@ -36,7 +36,10 @@ final class JobManager {
   var dependants: [JobID: [Job]] = [:]
   /// Waitable jobs that somebody has waited for.
   var isWaited: Set<JobID> = []
-  private var isPassDue = false
+  /// Whether the scheduler is about to be asked who starts.
+  var isPassDue = false
+  /// The job that has a reservation; see ``estimate(_:)``.
+  var reserved: JobID?
   private var generatorTime: UInt64 = 0
   private var generatorSequence: UInt16 = 0
   private var startTime: Double
@@ -63,7 +66,7 @@ final class JobManager {
   init(_ broker: Broker, _ log: LogService, _ cluster: VirtualCluster) {
     self.broker = broker
     self.log = log
-    self.cluster = cluster
+    scheduler = Scheduler(cluster)
     startTime = broker.now()
     plugins = PluginHost(broker, log)
     plugins.manager = self
@@ -100,6 +103,7 @@ final class JobManager {
   }
 
   var activeCount: Int { active.count }
+  var cluster: VirtualCluster { scheduler.cluster }
 
   // MARK: The configuration
 
@@ -226,7 +230,10 @@ final class JobManager {
     case "free" where job.state == .cleanup: clean(job)
     case "epilog-finish" where job.state == .cleanup, "prolog-finish" where job.state == .cleanup: letGo(job)
     case "prolog-finish" where job.state == .run: execute(job)
-    case "resource-update": executor?.limit(job)
+    case "resource-update":
+      executor?.limit(job)
+      scheduler.limit(job.id, until: job.resources?.expiration ?? 0)
+      schedule()
     default: break
     }
   }
@@ -242,7 +249,7 @@ final class JobManager {
     case .cleanup: cleanUp(job)
     case .inactive: retire(job)
     }
-    if before == .sched, job.state != .sched { pending.remove(job) }
+    if before == .sched, job.state != .sched { withdraw(job) }
     resolveDependants(of: job, entry)
   }
 
@@ -266,22 +273,22 @@ final class JobManager {
   }
 
   func release(_ job: Job) {
-    guard let resources = job.resources, !job.isReleased else { return }
-    free(resources, of: job)
+    guard job.resources != nil, !job.isReleased else { return }
+    giveBack(job)
     post(job, "release", ["ranks": "all", "final": true])
     free(job)
   }
 
-  private func free(_ resources: ResourceSet, of job: Job) {
+  private func giveBack(_ job: Job) {
     job.isReleased = true
-    if !job.bypassesScheduler { cluster.release(resources) }
+    scheduler.release(job.id)
     schedule()
   }
 
   /// Nothing runs for the job, or not any more.
   func letGo(_ job: Job) {
-    guard let resources = job.resources else { return clean(job) }
-    if !job.isExecuted, !job.isReleased, !job.isHeld { free(resources, of: job) }
+    guard job.resources != nil else { return clean(job) }
+    if !job.isExecuted, !job.isReleased, !job.isHeld { giveBack(job) }
     free(job)
   }
 
@@ -330,48 +337,6 @@ final class JobManager {
     post(job, "exception", context)
     // One that comes while the job is being ended already asks its processes once more.
     if severity == 0, !isFirst { executor?.kill(job, signal: SIGTERM) }
-  }
-
-  // MARK: Scheduling: priority, then submission order; a job that has to wait holds up those behind it
-
-  private func enqueue(_ job: Job) {
-    if job.bypassesScheduler { return }
-    // The scheduler hears of it when its queue is started.
-    guard queues.isStarted(job.queue) else { return }
-    if let objection = cluster.objection(to: job.demand) {
-      return raise(job, type: "alloc", severity: 0, note: objection)
-    }
-    pending.insert(job)
-    schedule()
-  }
-
-  /// Queues were started or stopped, or are new, or gone: their jobs go to the scheduler, or come back from it.
-  func queuesChanged() {
-    for job in active.values where job.state == .sched {
-      let isStarted = queues.isStarted(job.queue)
-      if isStarted, !pending.contains(job) { enqueue(job) }
-      if !isStarted { pending.remove(job) }
-    }
-    schedule()
-  }
-
-  /// Asks for a pass over the queue once the present events are processed.
-  func schedule() {
-    guard !isPassDue else { return }
-    isPassDue = true
-    broker.later { [weak self] in self?.pass() }
-  }
-
-  private func pass() {
-    isPassDue = false
-    while !isStopping, let job = pending.first, job.priority > 0 {
-      guard let found = cluster.allocate(job.demand, start: broker.now(), duration: job.duration) else { return }
-      pending.remove(job)
-      job.resources = found
-      let summary = found.ranks.map { "rank\($0.rank)/core\($0.cores.bracketed)" }.joined(separator: ",")
-      job.annotations["sched"] = ["resource_summary": .string(summary)]
-      post(job, "alloc", ["annotations": ["sched": ["resource_summary": .string(summary)]]])
-    }
   }
 
   // MARK: The end

@@ -138,35 +138,6 @@ import Testing
     }
   }
 
-  @Test func pendingJobsInOrder() throws {
-    let jobspec = try InstanceTests.jobspec(["true"])
-    var generator = SystemRandomNumberGenerator()
-    let jobs = (0..<3000).map { number in
-      let job = Job(
-        id: JobID(rawValue: UInt64(number)), userID: 0, urgency: 16, flags: 0,
-        body: JobBody(signed: "", jobspec: jobspec))
-      for name in ["submit", "validate", "depend"] { _ = job.apply(EventlogEntry(timestamp: 0, name: name)) }
-      let priority = Int64.random(in: 0..<4, using: &generator)
-      _ = job.apply(EventlogEntry(timestamp: 0, name: "priority", context: ["priority": .int(priority)]))
-      return job
-    }
-    var pending = PendingJobs()
-    for job in jobs.shuffled() { pending.insert(job) }
-    for job in jobs where job.id.rawValue % 3 == 0 { pending.remove(job) }
-    // One that comes twice moves.
-    pending.insert(jobs[1])
-    var expected = jobs.filter { $0.id.rawValue % 3 != 0 }
-    expected.sort { ($1.priority, $0.id) < ($0.priority, $1.id) }
-    #expect(pending.count == expected.count)
-    var order: [JobID] = []
-    while let job = pending.first {
-      order.append(job.id)
-      pending.remove(job)
-      #expect(!pending.contains(job))
-    }
-    #expect(order == expected.map(\.id) && pending.isEmpty)
-  }
-
   /// Pending by priority, then running, then those that have ended, the newest first; and no more than was asked for.
   @Test func listings() async throws {
     try await InstanceTests.withInstance(nodes: 1, cores: 1) { _, connection in
