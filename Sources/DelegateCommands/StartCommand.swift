@@ -20,7 +20,7 @@ struct StartCommand: ContextCommand {
     commandName: "start", abstract: "Start an embedded instance",
     discussion: """
       Like `flux start`: with a COMMAND, runs it with FLUX_URI set and ends with its exit status; without one, prints \
-      FLUX_URI=... and serves until SIGINT or SIGTERM. Jobs run on this machine; nodes and cores are counted, not bound.
+      FLUX_URI=... and serves until SIGINT, SIGTERM or `flux shutdown`. Jobs run on this machine; nodes and cores are counted, not bound.
       """)
 
   @Option(name: .shortAndLong, help: "The instance's name: the first part of its nodes' host names.")
@@ -51,23 +51,53 @@ struct StartCommand: ContextCommand {
     let words = try PassthroughArguments.command(command, of: Self.self, mayBeEmpty: true)
     return try await EmbeddedInstance.withInstance(configuration, logger: context.logger) { instance in
       guard !words.isEmpty else { return await Self.serve(instance, context) }
-      return try await Self.run(words, instance)
+      return try await Self.runUntilShutdown(words, instance)
     }
   }
 
   private static func serve(_ instance: EmbeddedInstance, _ context: CommandContext) async -> Int32 {
     context.output.print("FLUX_URI=\(instance.uri)")
-    await StopSignal.wait()
+    await withTaskGroup { group in
+      group.addTask { await StopSignal.wait() }
+      group.addTask { await instance.waitForShutdown() }
+      await group.next()
+      group.cancelAll()
+    }
     return 0
   }
+
+  /// Runs the command to its end; `flux shutdown` ends it with SIGHUP, as in Flux.
+  private static func runUntilShutdown(_ words: [String], _ instance: EmbeddedInstance) async throws -> Int32 {
+    try await withThrowingTaskGroup(of: Int32?.self) { group in
+      group.addTask { try await run(words, instance) }
+      group.addTask {
+        await instance.waitForShutdown()
+        return nil
+      }
+      if let status = try await group.next() ?? nil {
+        group.cancelAll()
+        return status
+      }
+      group.cancelAll()
+      do { return try await group.next().flatMap { $0 } ?? hangup } catch { return hangup }
+    }
+  }
+
+  /// The exit status of a command that SIGHUP has ended.
+  private static let hangup: Int32 = 128 + SIGHUP
+  /// How long the command has after SIGHUP before SIGKILL.
+  private static let patience = Duration.seconds(10)
 
   private static func run(_ words: [String], _ instance: EmbeddedInstance) async throws -> Int32 {
     let executable: Executable = words[0].contains("/") ? .path(FilePath(words[0])) : .name(words[0])
     let environment = Subprocess.Environment.inherit.updating(["FLUX_URI": instance.uri.description])
+    var options = PlatformOptions()
+    options.teardownSequence = [.send(signal: .terminalClosed, allowedDurationToNextStep: patience)]
     let result: ExecutionResult<Void, FileDescriptorOutput, FileDescriptorOutput>
     do {
       result = try await Subprocess.run(
         executable, arguments: Arguments(Array(words.dropFirst())), environment: environment,
+        platformOptions: options,
         input: .fileDescriptor(.standardInput, closeAfterSpawningProcess: false),
         output: .fileDescriptor(.standardOutput, closeAfterSpawningProcess: false),
         error: .fileDescriptor(.standardError, closeAfterSpawningProcess: false))

@@ -36,6 +36,10 @@ final class Broker {
   private var eventSequence: UInt32 = 0
   private var nextClient: UInt64 = 0
   private let clientPrefix: String
+  /// Told of a subscription, by its prefix.
+  var subscribed: (String) -> Void = { _ in }
+  /// Told of a topic that is answered with ENOSYS.
+  var unanswered: (String) -> Void = { _ in }
   /// Where the state is kept; nothing leaves before what it tells of is written.
   var store: StateStore?
 
@@ -127,7 +131,9 @@ final class Broker {
       // A plugin's service hears of it as well.
       if message.service != "job-manager" { return }
     }
+    if topic.hasSuffix(".ping"), ping(message) { return }
     guard let service = services[String(message.service ?? "")] else {
+      unanswered(topic)
       return respond(to: message, errnum: .notImplemented, text: "No service matching \(topic) is registered")
     }
     let payload: JSON
@@ -136,8 +142,28 @@ final class Broker {
       return respond(to: message, errnum: .protocolError)
     }
     do throws(ServiceError) { try service.handle(Request(message: message, payload: payload)) } catch {
+      if error.errnum == .notImplemented { unanswered(topic) }
       respond(to: message, errnum: error.errnum, text: error.text)
     }
+  }
+
+  /// Every service answers `ping`, as in Flux: with what it is sent, and who has sent it.
+  ///
+  /// - Returns: false when there is no such service.
+  private func ping(_ message: Message) -> Bool {
+    let name = String(message.service ?? "")
+    guard message.topic == "\(name).ping", name == "broker" || services[name] != nil else { return false }
+    guard var answer = (try? message.json())??.objectValue else {
+      respond(to: message, errnum: .protocolError)
+      return true
+    }
+    let hops = (message.routes ?? []).reversed().map { String($0.prefix(8)) } + [name]
+    answer["route"] = .string(hops.joined(separator: "!"))
+    answer["userid"] = .int(Int64(message.userID))
+    answer["rolemask"] = .int(Int64(message.roleMask))
+    answer["rank"] = 0
+    send(Message.response(to: message, payload: Message.payload(of: .object(answer))), to: message)
+    return true
   }
 
   // MARK: Services
@@ -232,7 +258,14 @@ final class Broker {
 
   // MARK: Events
 
-  func subscribe(_ client: String, _ prefix: String) { clients[client]?.subscriptions[prefix, default: 0] += 1 }
+  func subscribe(_ client: String, _ prefix: String) {
+    clients[client]?.subscriptions[prefix, default: 0] += 1
+    subscribed(prefix)
+  }
+
+  func hasSubscribers(to topic: String) -> Bool {
+    clients.values.contains { $0.subscriptions.keys.contains(where: topic.hasPrefix) }
+  }
 
   func unsubscribe(_ client: String, _ prefix: String) -> Bool {
     guard let count = clients[client]?.subscriptions[prefix] else { return false }

@@ -4,27 +4,6 @@ import FluxJob
 import FluxWire
 import NIOCore
 
-/// `attr.get` and `attr.list`: what `flux getattr` shows.
-final class AttributeService: Service {
-  private unowned let broker: Broker
-  private let attributes: [String: String]
-
-  init(_ broker: Broker, _ attributes: [String: String]) {
-    self.broker = broker
-    self.attributes = attributes
-  }
-
-  func handle(_ request: Request) throws(ServiceError) {
-    switch request.method {
-    case "get":
-      guard let value = attributes[try request.string("name")] else { throw ServiceError(.noEntry) }
-      broker.respond(request, ["value": .string(value), "flags": 1])
-    case "list": broker.respond(request, ["names": .array(attributes.keys.sorted().map { .string($0) })])
-    default: throw Broker.unknownMethod(request)
-    }
-  }
-}
-
 /// `config.get`, `config.load`: the instance's configuration as one JSON object.
 final class ConfigService: Service {
   private unowned let broker: Broker
@@ -90,6 +69,9 @@ final class LogService: Service {
   private unowned let broker: Broker
   private var lines: [String] = []
   private var followers = StreamSet<Void>()
+  /// Told of the instance's own lines: level, and what is shown of it.
+  var observer: ((Int, String) -> Void)?
+  private static let levels = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"]
 
   init(_ broker: Broker) { self.broker = broker }
 
@@ -124,6 +106,7 @@ final class LogService: Service {
   /// Adds a line of the instance's own. Flux writes the severity into the upper bits of an RFC 5424 priority, not the lower.
   func append(level: Int, _ module: String, _ text: String) {
     append(line: "<\(level << 3 | 1)>1 \(Timestamp.iso(broker.now())) 0 \(module) - - - \(text)")
+    observer?(level, "\(module).\(Self.levels[min(max(level, 0), 7)])[0]: \(text)")
   }
 
   func disconnect(_ departure: Departure) { followers.drop(departure) }

@@ -166,9 +166,22 @@ public final class EmbeddedInstance: Sendable {
     return try await FluxConnection.connect(socket: pair[1], peer: uri.description, logger: logger)
   }
 
+  /// How long agents that hear of the end have, before the jobs are ended that they look after.
+  private static let notice = Duration.milliseconds(500)
+
+  /// Returns when somebody asks for the instance's end: `flux shutdown`. That is refused while nobody waits here. One at a time may.
+  public func waitForShutdown() async {
+    let core = core
+    let (requests, sink) = AsyncStream<Void>.makeStream()
+    try? await loop.submit { core.value.life.end = { sink.yield() } }.get()
+    for await _ in requests { break }
+  }
+
   /// Ends every job, and then every process; returns when they are gone, or after 10 s each.
   private func stop() async {
     let core = core
+    let isFollowed = try? await loop.submit { core.value.announceEnd() }.get()
+    if isFollowed ?? false { try? await Task.sleep(for: Self.notice) }
     try? await loop.submit { core.value.stop() }.get()
     // A plugin may have something to do for a job that was ended: one that is delegated is cancelled where it is.
     await wait { core.value.isQuiet }

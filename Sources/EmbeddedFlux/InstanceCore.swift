@@ -15,6 +15,9 @@ final class InstanceCore {
   private let executor: JobExecutor
   private let exec: ExecService
   private let store: StateStore?
+  let life: StateMachineService
+  private let heartbeat: Heartbeat
+  private var unanswered = UnansweredTopics()
   private var services: [any Service] = []
   private var connections: [String: any Channel] = [:]
 
@@ -32,9 +35,13 @@ final class InstanceCore {
       broker, manager, reactor, uri: uri.description, directory: runDirectory, setsHostname: setsHostname)
     exec = ExecService(broker, log, reactor, uri: uri.description)
     store = try stateDirectory.map { [broker, log] in try StateStore($0, broker, log) }
+    life = StateMachineService(broker, log)
+    heartbeat = Heartbeat(broker)
     manager.executor = executor
     var values = Self.attributes(configuration, uri, runDirectory, resources, started: broker.now())
     values["statedir"] = stateDirectory?.path
+    // Jobs of an instance that keeps nothing are gone with it: agents go by this.
+    values["statedir-cleanup"] = stateDirectory == nil ? "1" : "0"
     let attributes = AttributeService(broker, values)
     let resource = ResourceService(broker, manager)
     let config = ConfigService(broker, configuration.settings)
@@ -50,10 +57,15 @@ final class InstanceCore {
       ("job-info", JobInfoService(broker, manager)), ("job-list", JobListService(broker, manager)),
       ("resource", resource), ("sched", resource), ("feasibility", resource), ("rexec", exec),
       ("kvs", KVSService(broker, manager)), ("service", RegistrationService(broker)),
+      ("state-machine", life), ("shutdown", life), ("groups", GroupService(broker, resources.rankSet)),
     ]
     for (name, service) in parts {
       broker.register(name, service)
       services.append(service)
+    }
+    broker.unanswered = { [weak self] topic in
+      guard let self, let line = unanswered.line(for: topic) else { return }
+      log.append(level: 4, "broker", line)
     }
     if let stateDirectory { try restart(from: stateDirectory) }
   }
@@ -113,12 +125,22 @@ final class InstanceCore {
     broker.removeClient(client)
   }
 
+  /// The end begins: no more jobs start, those with processes here are ended, and whoever follows the instance's state is told first.
+  ///
+  /// - Returns: whether agents are to have time to do something about jobs before these end as well.
+  func announceEnd() -> Bool {
+    life.enter(.cleanup)
+    manager.beginStop()
+    return life.hasMonitors && manager.hasOthersToStop
+  }
+
   func stop() { manager.stop() }
 
   /// Whether plugins have nothing more to do for the jobs that were ended.
   var isQuiet: Bool { manager.isQuiet }
 
   func stopProcesses() {
+    life.enter(.shutdown)
     manager.plugins.unloadAll()
     exec.stop()
   }
@@ -129,6 +151,9 @@ final class InstanceCore {
   var writer: StateWriter? { store?.writer }
 
   func close() {
+    life.enter(.finalize)
+    life.enter(.goodbye)
+    heartbeat.stop()
     for channel in connections.values { channel.close(promise: nil) }
     connections.removeAll()
     store?.close()

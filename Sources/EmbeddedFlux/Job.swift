@@ -210,6 +210,8 @@ extension Job {
   }
 
   var name: String { digest?.name ?? jobspec.name }
+  /// The name that it was given, and does not have from its command.
+  var givenName: String? { jobspec.json["attributes"]?["system"]?["job"]?["name"]?.stringValue }
 
   /// Lets the documents go, once they can be read from elsewhere.
   func shed() {

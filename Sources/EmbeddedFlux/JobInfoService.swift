@@ -12,6 +12,7 @@ final class JobInfoService: Service {
 
   private unowned let broker: Broker
   private unowned let manager: JobManager
+  private let updates: JobUpdates
   private var watches = StreamSet<Watch>()
   /// The numbers of the watches of each job, so that an event finds its watchers without a search.
   private var byJob: [JobID: Set<UInt64>] = [:]
@@ -19,6 +20,7 @@ final class JobInfoService: Service {
   init(_ broker: Broker, _ manager: JobManager) {
     self.broker = broker
     self.manager = manager
+    updates = JobUpdates(broker, manager)
     manager.observers.append { [weak self] job, entry in
       self?.tell(job, "eventlog", line: { entry.line })
       if entry.name == "start" { self?.tellPrepared(job) }
@@ -37,12 +39,16 @@ final class JobInfoService: Service {
     switch request.method {
     case "lookup": try lookup(request)
     case "eventlog-watch": try watch(request)
-    case "eventlog-watch-cancel", "update-watch-cancel": cancel(request)
+    case "eventlog-watch-cancel": cancel(request)
+    case "update-lookup": try updates.lookup(request)
+    case "update-watch": try updates.watch(request)
+    case "update-watch-cancel": updates.cancel(request)
     default: throw Broker.unknownMethod(request)
     }
   }
 
   func disconnect(_ departure: Departure) {
+    updates.disconnect(departure)
     for watch in watches.drop(departure) {
       byJob[watch.job] = byJob[watch.job]?.filter { watches.streams[$0] != nil }
       if byJob[watch.job]?.isEmpty == true { byJob[watch.job] = nil }

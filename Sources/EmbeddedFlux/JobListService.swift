@@ -7,10 +7,28 @@ import FluxWire
 final class JobListService: Service {
   private unowned let broker: Broker
   private unowned let manager: JobManager
+  /// Who is told of the counts whenever they change.
+  private var watchers = StreamSet<Void>()
+  private var isTellingDue = false
+  /// Changes within this time, in seconds, are told at once, as in Flux.
+  private static let delay = 0.2
 
   init(_ broker: Broker, _ manager: JobManager) {
     self.broker = broker
     self.manager = manager
+    manager.observers.append { [weak self] _, _ in self?.changed() }
+  }
+
+  func disconnect(_ departure: Departure) { watchers.drop(departure) }
+
+  private func changed() {
+    guard !watchers.streams.isEmpty, !isTellingDue else { return }
+    isTellingDue = true
+    _ = broker.after(Self.delay) { [weak self] in
+      guard let self else { return }
+      isTellingDue = false
+      for (request, _) in watchers.streams.values { broker.respond(request, stats()) }
+    }
   }
 
   func handle(_ request: Request) throws(ServiceError) {
@@ -20,7 +38,9 @@ final class JobListService: Service {
       let job = try manager.job(try request.jobID(), unknown: ServiceError(.noEntry))
       broker.respond(request, ["job": JobSummary(job).json(try Self.attributes(request))])
     case "list-attrs": broker.respond(request, ["attrs": .array(JobSummary.attributes.map { .string($0) })])
-    case "job-stats": broker.respond(request, stats())
+    case "job-stats":
+      if request.isStreaming { _ = watchers.add(request, ()) }
+      broker.respond(request, stats())
     default: throw Broker.unknownMethod(request)
     }
   }
@@ -80,7 +100,7 @@ final class JobListService: Service {
         "cleanup": count(.cleanup), "inactive": count(.inactive), "total": .int(Int64(manager.jobs.count)),
       ],
       "successful": result(.completed), "failed": result(.failed), "canceled": result(.canceled),
-      "timeout": result(.timeout), "inactive_purged": 0,
+      "timeout": result(.timeout), "inactive_purged": .int(Int64(manager.purged)),
       "queues": [],
     ]
   }

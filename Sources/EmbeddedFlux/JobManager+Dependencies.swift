@@ -3,11 +3,13 @@
 import FluxJob
 import FluxWire
 
-/// Ordinary dependencies (RFC 26): `after`, `afterany`, `afterok`, `afternotok`; every other scheme is a plugin's.
+/// Ordinary dependencies (RFC 26): `after`, `afterany`, `afterok`, `afternotok`, `begin-time`, `singleton`; every other scheme is a plugin's.
 extension JobManager {
   private static let schemes: Set<String> = ["after", "afterany", "afterok", "afternotok"]
 
   func add(_ dependency: Dependency, to job: Job) throws(ServiceError) {
+    if dependency.scheme == "begin-time" { return try addBeginTime(dependency.value, to: job) }
+    if dependency.scheme == "singleton" { return try addSingleton(to: job) }
     guard Self.schemes.contains(dependency.scheme) else { return try plugins.dependency(dependency, of: job) }
     let prefix = "dependency: \(dependency.scheme): "
     guard let id = try? JobID(parsing: dependency.value) else {
@@ -55,6 +57,7 @@ extension JobManager {
   /// What a job waits for may have come while the instance was away; what is a plugin's waits for the plugin.
   func resumeDependencies(of job: Job) {
     for description in job.dependencies {
+      if resumeBuiltIn(description, of: job) { continue }
       guard let split = description.firstIndex(of: "="), Self.schemes.contains(String(description[..<split])) else {
         continue
       }

@@ -18,6 +18,10 @@ extension JobManager {
       continueIDs(since: Double(try reader.note("epoch") ?? "") ?? broker.now(), after: newest)
       if let text = try reader.note("values"), let json = try? JSON(parsing: text) { values = json.objectValue ?? [:] }
       if let text = try reader.note("queues"), let json = try? JSON(parsing: text) { queues.restore(json) }
+      if let text = try reader.note("drained"), let json = try? JSON(parsing: text) {
+        drained.restore(json, nodes: cluster.all.nodeCount)
+        scheduler.setDown(drained.ranks)
+      }
     }
     guard !jobs.isEmpty else { return }
     log.append(level: 6, "state", "restart: \(jobs.count) jobs, \(activeCount) of them active")

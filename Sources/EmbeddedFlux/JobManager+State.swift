@@ -37,6 +37,8 @@ extension JobManager {
 
   func keepForgotten(_ ids: [JobID]) { store?.record { $0.forget(ids) } }
 
+  func keepDrained() { store?.record { [saved = drained.json.text] in $0.note("drained", saved) } }
+
   func keepQueues() { store?.record { [saved = queues.saved.text] in $0.note("queues", saved) } }
 
   /// A job was waited for, and cannot be waited for again.

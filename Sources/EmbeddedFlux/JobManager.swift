@@ -44,6 +44,12 @@ final class JobManager {
   private var generatorSequence: UInt16 = 0
   private var startTime: Double
   private(set) var isStopping = false
+  /// The nodes that get no more jobs; see ``setDrained(_:)``.
+  var drained = DrainedNodes()
+  /// How many inactive jobs were purged by request.
+  private(set) var purged = 0
+  /// The jobs that wait for others of their name.
+  var singletons = SingletonJobs()
   /// What runs jobs.
   var executor: JobExecutor?
   /// Where jobs are kept beside memory.
@@ -105,6 +111,25 @@ final class JobManager {
   var activeCount: Int { active.count }
   var cluster: VirtualCluster { scheduler.cluster }
 
+  /// Sends a signal to a job's processes, here or, by a plugin, elsewhere.
+  func kill(_ job: Job, signal: Int) {
+    executor?.kill(job, signal: CInt(signal))
+    broker.publish("shell-\(job.id.encoded(.dec)).kill", ["signum": .int(Int64(signal))])
+  }
+
+  // MARK: Nodes
+
+  /// The nodes that get no jobs.
+  var down: ResourceSet { ResourceSet(ranks: cluster.all.ranks.filter { drained.entries[$0.rank] != nil }) }
+
+  /// Other nodes than before get jobs.
+  func setDrained(_ nodes: DrainedNodes) {
+    drained = nodes
+    scheduler.setDown(nodes.ranks)
+    keepDrained()
+    schedule()
+  }
+
   // MARK: The configuration
 
   /// Why a configuration cannot be taken over.
@@ -151,6 +176,7 @@ final class JobManager {
     plugins.notify("job.new", job)
     order.append(job.id)
     keep(job)
+    enter(singleton: job)
     job.isProcessing = false
     drain(job)
     post(job, "validate")
@@ -167,7 +193,9 @@ final class JobManager {
   func adopt(_ job: Job) {
     jobs[job.id] = job
     order.append(job.id)
-    if job.isActive { active[job.id] = job } else { count(job) }
+    guard job.isActive else { return count(job) }
+    active[job.id] = job
+    if let name = job.givenName { singletons.add(name) }
   }
 
   private func count(_ job: Job) {
@@ -304,18 +332,36 @@ final class JobManager {
   private func retire(_ job: Job) {
     count(job)
     active[job.id] = nil
+    leave(singleton: job)
     keepEnded(job)
     plugins.notify("job.inactive-add", job)
     plugins.notify("job.destroy", job)
     plugins.freeData(of: job)
     if inactive.count > Self.maximumInactive + Self.maximumInactive / 10 {
-      keepForgotten(Array(inactive.prefix(Self.maximumInactive / 10)))
-      for id in inactive.prefix(Self.maximumInactive / 10) {
-        if let result = jobs.removeValue(forKey: id)?.result { results[result, default: 1] -= 1 }
-      }
-      inactive.removeFirst(Self.maximumInactive / 10)
-      order.removeAll { jobs[$0] == nil }
+      let oldest = inactive.prefix(Self.maximumInactive / 10)
+      inactive.removeFirst(oldest.count)
+      forget(inactive: Array(oldest))
     }
+  }
+
+  /// Nothing is known any more of these inactive jobs.
+  private func forget(inactive ids: [JobID]) {
+    keepForgotten(ids)
+    for id in ids {
+      isWaited.remove(id)
+      if let result = jobs.removeValue(forKey: id)?.result { results[result, default: 1] -= 1 }
+    }
+    order.removeAll { jobs[$0] == nil }
+  }
+
+  /// Forgets inactive jobs because somebody wants it.
+  func purge(_ ids: [JobID]) {
+    guard !ids.isEmpty else { return }
+    let gone = Set(ids)
+    inactive.removeAll(where: gone.contains)
+    forget(inactive: ids)
+    purged += ids.count
+    broker.publish("job-purge-inactive", ["jobs": .array(ids.map(\.json))])
   }
 
   // MARK: Exceptions
@@ -341,10 +387,20 @@ final class JobManager {
 
   // MARK: The end
 
-  /// The instance stops: whatever runs is ended. What is kept on disk, and is not run by this instance, is there when it starts again.
-  func stop() {
+  /// The instance stops: no more jobs start, and those that it runs are ended.
+  func beginStop() {
     isStopping = true
-    for job in active.values.sorted(by: { $0.id < $1.id }) where store == nil || job.isExecuted {
+    stop { $0.isExecuted }
+  }
+
+  /// Whether there are jobs that are ended only by ``stop()``.
+  var hasOthersToStop: Bool { store == nil && active.values.contains { !$0.isExecuted } }
+
+  /// All others are ended as well. What is kept on disk, and is not run by this instance, is there when it starts again.
+  func stop() { stop { store == nil || $0.isExecuted } }
+
+  private func stop(where isMeant: (Job) -> Bool) {
+    for job in active.values.sorted(by: { $0.id < $1.id }) where isMeant(job) && !job.wasRaised {
       raise(job, type: "cancel", severity: 0, note: "the instance is shutting down", userID: broker.owner)
     }
   }

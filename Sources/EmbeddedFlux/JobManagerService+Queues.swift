@@ -28,6 +28,7 @@ extension JobManagerService {
     manager.keepQueues()
     manager.queuesChanged()
     broker.respond(request)
+    checkIdle()
   }
 
   private func target(_ request: Request) throws(ServiceError) -> (name: String?, all: Bool) {

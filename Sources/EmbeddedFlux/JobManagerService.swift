@@ -10,6 +10,10 @@ final class JobManagerService: Service {
   unowned let manager: JobManager
   private let journal: Journal
   private var waiters = StreamSet<JobID?>()
+  /// Who waits until no job is active, and until none runs or is about to.
+  var drainers = StreamSet<Void>()
+  var idlers = StreamSet<Void>()
+  var isCheckDue = false
 
   init(_ broker: Broker, _ manager: JobManager) {
     self.broker = broker
@@ -17,6 +21,7 @@ final class JobManagerService: Service {
     journal = Journal(broker, manager)
     manager.observers.append { [weak self] job, entry in
       if entry.name == "clean" { self?.answerWaiters(job) }
+      self?.checkIdle()
     }
   }
 
@@ -39,6 +44,11 @@ final class JobManagerService: Service {
     case "queue-status": try queueStatus(request)
     case "queue-enable": try queueEnable(request)
     case "queue-start": try queueStart(request)
+    case "alloc-query": allocationQuery(request)
+    case "drain", "idle": waitUntilIdle(request)
+    case "killall": try killAll(request)
+    case "purge": try purge(request)
+    case "purge-id": try purgeOne(request)
     case "jobtap": try jobtap(request)
     case "jobtap-query": try query(request)
     case "events-journal": try journal.open(request)
@@ -58,6 +68,8 @@ final class JobManagerService: Service {
   func disconnect(_ departure: Departure) {
     journal.disconnect(departure)
     waiters.drop(departure)
+    drainers.drop(departure)
+    idlers.drop(departure)
     manager.plugins.disconnect(departure)
   }
 
@@ -106,8 +118,7 @@ final class JobManagerService: Service {
     guard job.state == .run else { throw ServiceError(.invalid, "job is not running") }
     let signal = try request.int("signum")
     guard (1...64).contains(signal) else { throw ServiceError(.invalid, "Invalid signal number") }
-    manager.executor?.kill(job, signal: CInt(signal))
-    broker.publish("shell-\(job.id.encoded(.dec)).kill", ["signum": .int(Int64(signal))])
+    manager.kill(job, signal: signal)
     broker.respond(request)
   }
 

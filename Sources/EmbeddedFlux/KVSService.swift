@@ -115,6 +115,10 @@ final class KVSService: Service {
       let data = Base64.encode(value.utf8)
       return broker.respond(request, ["val": ["ver": 1, "type": "val", "data": .string(data)]])
     }
+    if namespace == "primary", key == "resource.R" {
+      let data = Base64.encode(manager.cluster.all.json.text.utf8)
+      return broker.respond(request, ["val": ["ver": 1, "type": "val", "data": .string(data)]])
+    }
     if namespace == "primary" {
       guard isTree, key.hasPrefix("job."), key.hasSuffix(".guest"),
         let id = try? JobID(parsing: String(key.dropLast(6))), let job = manager.jobs[id]

@@ -15,21 +15,41 @@ final class ResourceService: Service {
 
   func handle(_ request: Request) throws(ServiceError) {
     let all = manager.cluster.all
-    let none = ResourceSet(ranks: [], startTime: 0, expiration: 0, properties: [:])
     switch request.topic {
     case "resource.sched-status", "sched.resource-status":
       broker.respond(
-        request, ["all": all.json, "down": none.json, "allocated": manager.cluster.allocated.json])
+        request, ["all": all.json, "down": manager.down.json, "allocated": manager.cluster.allocated.json])
     case "resource.status":
       broker.respond(
         request,
         [
-          "R": all.json, "drain": [:], "online": .string(all.rankSet.description), "offline": "", "exclude": "",
+          "R": all.json, "drain": manager.drained.json, "online": .string(all.rankSet.description), "offline": "",
+          "exclude": "",
           "torpid": "",
         ])
+    case "resource.drain": try drain(request)
+    case "resource.undrain": try undrain(request)
     case "feasibility.check": try check(request)
     default: throw Broker.unknownMethod(request)
     }
+  }
+
+  private func drain(_ request: Request) throws(ServiceError) {
+    let ranks = try DrainedNodes.targets(try request.string("targets"), of: manager.cluster.all)
+    var drained = manager.drained
+    try drained.drain(
+      ranks, reason: request.payload["reason"]?.stringValue, mode: request.payload["mode"]?.stringValue,
+      at: broker.now())
+    manager.setDrained(drained)
+    broker.respond(request)
+  }
+
+  private func undrain(_ request: Request) throws(ServiceError) {
+    let ranks = try DrainedNodes.targets(try request.string("targets"), of: manager.cluster.all)
+    var drained = manager.drained
+    try drained.undrain(ranks, mode: request.payload["mode"]?.stringValue)
+    manager.setDrained(drained)
+    broker.respond(request)
   }
 
   private func check(_ request: Request) throws(ServiceError) {

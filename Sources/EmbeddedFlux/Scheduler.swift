@@ -83,6 +83,9 @@ struct Scheduler: Sendable {
   /// How many wait.
   var pendingCount: Int { places.count }
 
+  /// Whether somebody waits who is not held.
+  var hasWork: Bool { queues.values.contains { $0.first?.priority ?? 0 > 0 } }
+
   func contains(_ id: JobID) -> Bool { places[id] != nil }
 
   /// A job waits from now on, or again with other wishes.

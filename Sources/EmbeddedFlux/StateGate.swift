@@ -9,6 +9,7 @@ enum StateGate {
   private static let changing: Set<String> = [
     submission, "job-manager.raise", "job-manager.raiseall", "job-manager.urgency", "job-manager.memo",
     "job-manager.update", "job-manager.post-event.post", "job-manager.queue-enable", "job-manager.queue-start",
+    "job-manager.purge", "job-manager.purge-id", "resource.drain", "resource.undrain",
     "kvs.commit", "kvs.namespace-create", "kvs.namespace-remove",
   ]
 
@@ -18,7 +19,8 @@ enum StateGate {
   ]
 
   private static let openServices: Set<Substring> = [
-    "attr", "config", "log", "event", "service", "job-list", "resource", "sched", "feasibility",
+    "attr", "config", "log", "event", "service", "job-list", "state-machine", "shutdown", "groups", "resource", "sched",
+    "feasibility",
   ]
 
   /// Whether a request changes what is kept: it is refused while nothing can be written.

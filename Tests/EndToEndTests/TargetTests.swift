@@ -205,11 +205,10 @@ import Testing
     }
   }
 
-  /// The origin is shut down, and had no state directory: what waits at the target goes, unless it was to be kept. (The embedded instance ends all
-  /// its jobs itself.)
-  @Test(.enabled(if: Flux.isThere)) func theOriginEndsForGood() async throws {
-    try await withInstance(.flux, name: "b") { b in
-      try await withInstance(.flux, name: "a") { a in
+  /// The origin is shut down, and has no state directory: what waits at the target goes, unless it was to be kept.
+  @Test(arguments: Host.available) func theOriginEndsForGood(_ host: Host) async throws {
+    try await withInstance(host, name: "b") { b in
+      try await withInstance(host, name: "a") { a in
         try await configure(a, ["bee": b.uri])
         let loaded = try await a("jobtap", "load", Build.plugin)
         try #require(loaded.code == 0, "\(loaded)")
@@ -217,7 +216,7 @@ import Testing
         var ids: [String] = []
         for value in ["bee", #"{"policy":"bee","orphans":"keep"}"#] {
           let answer = try await run(
-            ["flux", "submit", "--urgency=hold", "-S", "system.delegate=\(value)", "true"], uri: a.uri)
+            [a.host.program, "submit", "--urgency=hold", "-S", "system.delegate=\(value)", "true"], uri: a.uri)
           ids.append(answer.out.trimmed)
         }
         ids.append(try await submit(a, "bee", "sleep", "1000"))
