@@ -111,6 +111,17 @@ struct CheckerTests {
         $0.plan.cancelAfter = 1
         $0.output?.remove(at: 2)
       } == [])
+    func cancelled(_ exit: Int, _ status: Int64) throws -> [String] {
+      try complaints {
+        $0.events += try Self.log(cancel)
+        $0.plan.cancelAfter = 1
+        $0.plan.exitCode = exit
+        $0.events[3].context?["status"] = .int(status)
+      }
+    }
+    // Its processes had just ended by themselves.
+    #expect(try cancelled(0, 256) == [])
+    #expect(try cancelled(7, 256) == ["wrong end: wait status 256 of a canceled job"])
   }
 
   @Test func aCopyThatIsLeft() throws {

@@ -10,9 +10,10 @@ import Testing
 /// `flux-delegate start`, seen from outside.
 @Suite struct StartTests {
   /// What `flux shutdown` sends ends the command with SIGHUP, and the instance; without a command the instance alone.
-  @Test(arguments: [
-    (["sh", "-c", "sleep 60"], 129), (["sh", "-c", "trap 'exit 3' HUP; sleep 60 & wait"], 3), ([], 0),
-  ])
+  @Test(
+    arguments: [
+      (["sh", "-c", "sleep 60"], 129), (["sh", "-c", "trap 'exit 3' HUP; sleep 60 & wait"], 3), ([], 0),
+    ] as [([String], Int32)])
   func shutdown(_ command: [String], _ code: Int32) async throws {
     let path = "/tmp/fd-start-\(getpid())-\(code)/local"
     async let ended = run([Build.executable, "start", "--socket", path] + command, uri: "")
