@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,9 +26,19 @@ typedef struct {
   volatile int error;
 } child_state;
 
-/* Moves a descriptor out of the way of 0, 1 and 2. */
+/* Moves a descriptor out of the way of 0, 1, 2 and 3. */
 static int above_standard(int fd) {
-  return fd > 2 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  return fd > 3 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 4);
+}
+
+/* What cannot be set is left as it is. */
+static void set_limits(const cspawn_request *request) {
+  for (int i = 0; i < request->limit_count; i++) {
+    struct rlimit limit;
+    if (getrlimit(request->limits[i].resource, &limit) < 0) continue;
+    limit.rlim_cur = request->limits[i].value;
+    setrlimit(request->limits[i].resource, &limit);
+  }
 }
 
 /* Runs in the child, which shares the parent's memory while the parent waits: only system calls, nothing that allocates. */
@@ -47,10 +58,12 @@ static int child(void *argument) {
   int in = above_standard(request->fd_in);
   int out = above_standard(request->fd_out);
   int err = above_standard(request->fd_err);
-  if (in < 0 || out < 0 || err < 0) goto failed;
-  if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0) goto failed;
+  int has_extra = request->fd_extra >= 0;
+  int extra = has_extra ? above_standard(request->fd_extra) : 0;
+  if (in < 0 || out < 0 || err < 0 || extra < 0) goto failed;
+  if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 || (has_extra && dup2(extra, 3) < 0)) goto failed;
   /* Nothing else of ours is the child's: a socket that it keeps open would outlive us. */
-  close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+  close_range(has_extra ? 4 : 3, ~0U, CLOSE_RANGE_CLOEXEC);
   /* An instance that is killed takes its processes with it. */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (request->cwd && chdir(request->cwd) < 0) {
@@ -59,6 +72,7 @@ static int child(void *argument) {
   if (request->hostname && unshare(CLONE_NEWUTS) == 0) {
     if (sethostname(request->hostname, strlen(request->hostname)) < 0) goto failed;
   }
+  set_limits(request);
   execve(request->path, request->argv, request->envp);
 failed:
   state->error = errno;
@@ -114,6 +128,8 @@ int cspawn_can_set_hostname(void) {
 int cspawn_pidfd_open(pid_t pid) {
   return (int)syscall(SYS_pidfd_open, pid, 0);
 }
+
+const char *cspawn_signal_name(int signal) { return sigabbrev_np(signal); }
 
 int cspawn_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 

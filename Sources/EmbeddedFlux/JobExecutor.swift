@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
+import CSpawn
 import FluxJob
 import FluxWire
 import Glibc
@@ -74,7 +75,11 @@ final class JobExecutor {
       output(job, "redirect", ["stream": .string(stream), "rank": ranks, "path": .string(path)])
     }
     for warning in run.warnings {
-      output(job, "log", ["rank": 0, "level": 4, "message": .string(warning), "component": "output.task"])
+      output(
+        job, "log",
+        [
+          "rank": 0, "level": 4, "message": .string(warning.text), "component": .string(warning.component),
+        ])
     }
     let resourcesFirst = resources.ranks.first?.rank ?? 0
     run.start(environment: environment(job, layout), hostnames: setsHostname, leader: resourcesFirst)
@@ -87,6 +92,20 @@ final class JobExecutor {
     guard let expiration = job.resources?.expiration else { return }
     let left = expiration > 0 ? max(expiration - broker.now(), 0) : nil
     runs[job.id]?.limit(left)
+    if left == nil, let signal = runs[job.id]?.lastSignal {
+      notice(job, "job has no expiration, \(Self.name(of: signal)) will not be sent")
+    }
+  }
+
+  private func notice(_ job: Job, _ text: String) {
+    output(job, "log", ["rank": 0, "level": 5, "message": .string(text), "component": "signal"])
+  }
+
+  /// A number with one decimal.
+  private static func tenths(_ number: Double) -> String { String((min(number, 1e15) * 10).rounded() / 10) }
+
+  private static func name(of signal: CInt) -> String {
+    cspawn_signal_name(signal).map { "SIG\(String(cString: $0))" } ?? "signal \(signal)"
   }
 
   /// The job's time is over: its processes get SIGALRM, and SIGKILL a little later.
@@ -161,6 +180,12 @@ final class JobExecutor {
         ])
     case .log(let text): shellLog(run, level: 3, component: nil, text)
     case .limitReached: expire(job)
+    case .warning(let signal, let left):
+      notice(job, "job will expire in \(Self.tenths(left))s, sending \(Self.name(of: signal)) to job")
+      manager.kill(job, signal: Int(signal))
+    case .doomed(let note, let component, let status):
+      shellLog(run, level: 0, component: component, note)
+      manager.raise(job, type: "exec", severity: 0, note: note, userID: job.userID, waitStatus: status)
     case .finished(let status): finish(job, status)
     }
   }

@@ -10,6 +10,21 @@ final class JobFiles {
     var log: [(level: Int64, component: String?, text: String)]
     var note: String
     var status: WaitStatus
+
+    init(log: [(level: Int64, component: String?, text: String)], note: String, status: WaitStatus) {
+      self.log = log
+      self.note = note
+      self.status = status
+    }
+
+    /// A shell option cannot be meant.
+    init(_ option: ShellOptions.Failure) {
+      note = "shell_init: No such file or directory"
+      log = [
+        (3, option.component, option.text), (3, nil, "plugin '\(option.component)': shell.init failed"), (0, nil, note),
+      ]
+      status = WaitStatus(exit: 1)
+    }
   }
 
   private struct Key: Hashable {
@@ -20,7 +35,7 @@ final class JobFiles {
   /// The streams that go to files: name, and the file's name as far as it is the same for all tasks.
   let redirects: [(stream: String, path: String)]
   /// What the shell has to say beside.
-  private(set) var warnings: [String] = []
+  private(set) var warnings: [ShellOptions.Warning] = []
   private let directory: String
   private let inputPath: String?
   private var files: [String: OutputFile] = [:]
@@ -39,7 +54,8 @@ final class JobFiles {
     for (name, output) in outputs {
       guard let path = output.template else { continue }
       if output.mode != "append", output.mode != "truncate" {
-        warnings.append("ignoring invalid output.mode=\(output.mode)")
+        warnings.append(
+          ShellOptions.Warning(component: "output.task", text: "ignoring invalid output.mode=\(output.mode)"))
       }
       for task in layout.tasks {
         let file = try open(template.render(path, task), output, broker)

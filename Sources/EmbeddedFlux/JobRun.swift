@@ -17,6 +17,10 @@ final class JobRun: Service {
     case cannotStart(TaskLayout.Task, errnum: CInt)
     case exited(TaskLayout.Task, pid: pid_t, WaitStatus)
     case limitReached
+    /// The job's time is over in so many seconds: it gets a signal.
+    case warning(CInt, timeLeft: Double)
+    /// A task's end, or what it says, ends the job.
+    case doomed(note: String, component: String, WaitStatus?)
     /// Something that the shell would log.
     case log(String)
     case finished(WaitStatus)
@@ -56,11 +60,14 @@ final class JobRun: Service {
   private let whenRoom: (@escaping () -> Void) -> Void
   private var timers: [Scheduled<Void>] = []
   private var limitTimer: Scheduled<Void>?
+  private var warningTimer: Scheduled<Void>?
   private var killTimer: Scheduled<Void>?
   private var isFinished = false
   private var exits = 0
   private var startFailure: WaitStatus?
   private var files: JobFiles?
+  private var options: ShellOptions?
+  private var pmi: PMIChannels?
   private var directories: JobDirectories?
   private lazy var template = makeTemplate()
 
@@ -85,6 +92,15 @@ final class JobRun: Service {
 
   /// Makes the job's directories and opens its files.
   func prepare(directory: String) throws(JobFiles.Failure) {
+    do throws(ShellOptions.Failure) { options = try ShellOptions(job.jobspec.shellOptions) } catch {
+      throw JobFiles.Failure(error)
+    }
+    if options?.hasPMI == true {
+      pmi = PMIChannels(job, layout, broker, reactor) { [weak self] note, isFatal in
+        guard let self else { return }
+        tell(self, .doomed(note: note, component: "pmi-simple", isFatal ? WaitStatus(exit: 1) : nil))
+      }
+    }
     directories = JobDirectories(job.id, layout, parent: directory)
     files = try JobFiles(job, layout, template, broker)
   }
@@ -92,7 +108,9 @@ final class JobRun: Service {
   /// Which streams go to files.
   var redirects: [(stream: String, path: String)] { files?.redirects ?? [] }
   /// What the shell has to say about the job's options.
-  var warnings: [String] { files?.warnings ?? [] }
+  var warnings: [ShellOptions.Warning] { (options?.warnings ?? []) + (files?.warnings ?? []) }
+  /// The signal before the job's end that it has asked for.
+  var lastSignal: CInt? { options?.signal?.number }
 
   /// Writes a line of the shell's to where standard error goes. Returns false when that is no file.
   func log(_ text: String) -> Bool { files?.log(text) ?? false }
@@ -125,6 +143,8 @@ final class JobRun: Service {
     variables["FLUX_TASK_RANK"] = String(task.rank)
     variables["FLUX_TASK_LOCAL_ID"] = String(task.localID)
     if hostnames { variables["HOSTNAME"] = task.host }
+    setGPUs(&variables, task)
+    if let pmi { variables.merge(pmi.variables(of: task, size: layout.tasks.count)) { $1 } }
     if let path = directories?.paths[task.node] { variables["FLUX_JOB_TMPDIR"] = path }
     let input = try inputPipe()
     let output: Pipe
@@ -137,11 +157,17 @@ final class JobRun: Service {
       close(all: [input.read, input.write, output.read, output.write])
       throw error
     }
-    defer { close(all: [input.read, output.write, errors.write]) }
+    let extra: CInt
+    do { extra = try pmi?.open(task.rank) ?? -1 } catch {
+      close(all: [input.read, input.write, output.read, output.write, errors.read, errors.write])
+      throw error
+    }
+    defer { close(all: [input.read, output.write, errors.write, extra]) }
     let spawn = Spawn(
       command: job.jobspec.command.map { template.render($0, task) }, environment: variables,
       directory: job.jobspec.cwd,
-      hostname: hostnames ? task.host : nil, input: input.read, output: output.write, error: errors.write)
+      hostname: hostnames ? task.host : nil, input: input.read, output: output.write, error: errors.write,
+      extra: extra, limits: options?.limits ?? [])
     do { tasks[index].pid = try spawn.run() } catch {
       close(all: [input.write, output.read, errors.read])
       throw error
@@ -151,6 +177,15 @@ final class JobRun: Service {
     watch(index, output.read, "stdout")
     watch(index, errors.read, "stderr")
     watchProcess(index)
+  }
+
+  /// Which GPUs a task sees.
+  private func setGPUs(_ variables: inout [String: String], _ task: TaskLayout.Task) {
+    let gpus = job.resources?.ranks.dropFirst(task.node).first?.gpus ?? IDSet()
+    let count = layout.taskCount(of: task.node)
+    guard let visible = options?.visibleGPUs(of: task, gpus: gpus, tasks: count) else { return }
+    variables["CUDA_VISIBLE_DEVICES"] = visible
+    if variables["CUDA_DEVICE_ORDER"] == nil { variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID" }
   }
 
   /// What a task reads, and where clients write that; -1 when it reads a file.
@@ -223,10 +258,31 @@ final class JobRun: Service {
     exits += 1
     closeInput(index)
     tell(self, .exited(tasks[index].layout, pid: tasks[index].pid, status))
+    if isFirstExit { doom(tasks[index].layout, status) }
     if !tasks[index].pipes.isEmpty {
       timers.append(broker.after(Self.lingerTime) { [weak self] in self?.giveUpPipes(of: index) })
     }
     checkEnd()
+  }
+
+  /// The first task has ended: the others have some time left, or none.
+  private func doom(_ task: TaskLayout.Task, _ status: WaitStatus) {
+    guard let options, !isFinished else { return }
+    let program = job.jobspec.command.first?.split(separator: "/").last ?? ""
+    let start = "\(program): task rank \(task.rank) on host \(task.host)"
+    let words = status.signal.map { String(cString: strsignal(CInt($0))) } ?? "Exit \(status.exitCode ?? 0)"
+    if options.exitsOnError, status.rawValue != 0 {
+      let note = "\(start) failed (\(words)) and exit-on-error is set"
+      return tell(self, .doomed(note: note, component: "task-exit", status))
+    }
+    guard let seconds = options.exitTimeout else { return }
+    let limit = StandardDuration(seconds: seconds)
+    let timer = broker.after(seconds) { [weak self] in
+      guard let self, !isFinished, tasks.contains(where: { $0.status == nil }) else { return }
+      let note = "\(start) exited (\(words)) and exit-timeout=\(limit) has expired"
+      tell(self, .doomed(note: note, component: "task-exit", status))
+    }
+    timers.append(timer)
   }
 
   private func giveUpPipes(of index: Int) {
@@ -244,7 +300,8 @@ final class JobRun: Service {
     isFinished = true
     reportErrors()
     files?.close()
-    for timer in timers + [limitTimer, killTimer].compactMap({ $0 }) { timer.cancel() }
+    pmi?.close()
+    for timer in timers + [limitTimer, killTimer, warningTimer].compactMap({ $0 }) { timer.cancel() }
     for index in tasks.indices { closeInput(index) }
     guard let directories else { return tell(self, .finished(combined)) }
     directories.remove(broker.loop) { [self] in tell(self, .finished(combined)) }
@@ -297,6 +354,12 @@ final class JobRun: Service {
         guard let self, !isFinished else { return }
         tell(self, .limitReached)
       }
+    }
+    warningTimer?.cancel()
+    guard let signal = options?.signal, let seconds else { return warningTimer = nil }
+    warningTimer = broker.after(max(seconds - signal.timeLeft, 0)) { [weak self] in
+      guard let self, !isFinished else { return }
+      tell(self, .warning(signal.number, timeLeft: signal.timeLeft))
     }
   }
 

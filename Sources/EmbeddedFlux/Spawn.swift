@@ -12,6 +12,9 @@ struct Spawn {
   var input: CInt
   var output: CInt
   var error: CInt
+  /// What becomes descriptor 3; -1 is nothing.
+  var extra: CInt = -1
+  var limits: [ShellOptions.Limit] = []
 
   /// What is wrong with a process that could not be started.
   struct Failure: Error {
@@ -24,6 +27,7 @@ struct Spawn {
     let argv = command.map { strdup($0) } + [nil]
     let envp = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { for pointer in argv + envp { free(pointer) } }
+    let limits = limits.map { cspawn_limit(resource: $0.resource, value: $0.value) }
     var errnum: CInt = 0
     let pid = path.withCString { path in
       withOptional(directory) { directory in
@@ -31,10 +35,13 @@ struct Spawn {
           "/tmp".withCString { fallback in
             argv.withUnsafeBufferPointer { argv in
               envp.withUnsafeBufferPointer { envp in
-                var request = cspawn_request(
-                  path: path, argv: argv.baseAddress, envp: envp.baseAddress, cwd: directory, fallback_cwd: fallback,
-                  hostname: hostname, fd_in: input, fd_out: output, fd_err: error, own_session: 0)
-                return cspawn(&request, &errnum)
+                limits.withUnsafeBufferPointer { limits in
+                  var request = cspawn_request(
+                    path: path, argv: argv.baseAddress, envp: envp.baseAddress, cwd: directory,
+                    fallback_cwd: fallback, hostname: hostname, fd_in: input, fd_out: output, fd_err: error,
+                    fd_extra: extra, limits: limits.baseAddress, limit_count: CInt(limits.count), own_session: 0)
+                  return cspawn(&request, &errnum)
+                }
               }
             }
           }

@@ -67,4 +67,15 @@ struct TaskLayout: Hashable, Sendable {
     }
     return ["version": 1, "map": .array(blocks)]
   }
+
+  /// The same as MPI libraries want it from PMI; nil when it is too long for that.
+  var processMapping: String? {
+    let blocks = (taskMap["map"]?.arrayValue ?? []).filter { $0[2] != 0 }
+    let words = blocks.map { "(\($0[0]?.text ?? ""),\($0[1]?.text ?? ""),\($0[2]?.text ?? ""))" }
+    let text = "(vector,\(words.joined(separator: ",")))"
+    return text.utf8.count < PMIServer.maximumValue ? text : nil
+  }
+
+  /// How many tasks a node has.
+  func taskCount(of node: Int) -> Int { tasks.count { $0.node == node } }
 }

@@ -10,11 +10,10 @@ import Testing
 /// `flux-delegate start`, seen from outside.
 @Suite struct StartTests {
   /// What `flux shutdown` sends ends the command with SIGHUP, and the instance; without a command the instance alone.
-  @Test(
-    arguments: [
-      (["sh", "-c", "sleep 60"], 129), (["sh", "-c", "trap 'exit 3' HUP; sleep 60 & wait"], 3), ([], 0),
-    ] as [([String], Int32)])
-  func shutdown(_ command: [String], _ code: Int32) async throws {
+  @Test(arguments: [
+    (["sh", "-c", "sleep 60"], 129), (["sh", "-c", "trap 'exit 3' HUP; sleep 60 & wait"], 3), ([], 0),
+  ])
+  func shutdown(_ command: [String], _ code: Int) async throws {
     let path = "/tmp/fd-start-\(getpid())-\(code)/local"
     async let ended = run([Build.executable, "start", "--socket", path] + command, uri: "")
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -30,6 +29,6 @@ import Testing
     }
     #expect(answer.code == 0, "\(answer)")
     let output = try await ended
-    #expect(output.code == code, "\(output)")
+    #expect(Int(output.code) == code, "\(output)")
   }
 }

@@ -7,6 +7,12 @@
 
 #include <sys/types.h>
 
+/* A soft limit (setrlimit). */
+typedef struct {
+  int resource;
+  unsigned long long value;
+} cspawn_limit;
+
 typedef struct {
   const char *path;         /* the executable, already found */
   char *const *argv;        /* NULL terminated */
@@ -15,6 +21,9 @@ typedef struct {
   const char *fallback_cwd; /* where to go when cwd cannot be entered */
   const char *hostname;     /* NULL: the machine's own */
   int fd_in, fd_out, fd_err;
+  int fd_extra;             /* becomes descriptor 3; -1: none */
+  const cspawn_limit *limits;
+  int limit_count;
   int own_session;          /* setsid, else a process group of its own */
 } cspawn_request;
 
@@ -26,6 +35,9 @@ int cspawn_can_set_hostname(void);
 
 /* pidfd_open(2), for which glibc 2.36 has no Swift-visible prototype everywhere. Returns -1 and sets errno on failure. */
 int cspawn_pidfd_open(pid_t pid);
+
+/* A signal's name without SIG, or NULL. */
+const char *cspawn_signal_name(int signal);
 
 /* What Swift's Glibc module leaves out. Each returns -1 and sets errno on failure. */
 

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import Glibc
+import NIOCore
+
+/// The connections by which the tasks of a job speak PMI-1: each has the descriptor that `PMI_FD` names.
+final class PMIChannels {
+  /// The descriptor in the task.
+  static let descriptor: CInt = 3
+
+  private var server: PMIServer
+  private unowned let broker: Broker
+  private let reactor: ProcessReactor
+  /// The program has asked for its end, or does not speak the protocol: what the shell says then.
+  private let fail: (_ note: String, _ isFatal: Bool) -> Void
+  /// By rank: the reactor has one descriptor to read from, and closes it; this one is for writing.
+  private var writers: [Int: CInt] = [:]
+  private var readers: [Int: CInt] = [:]
+  private var hasFailed = false
+
+  init(
+    _ job: Job, _ layout: TaskLayout, _ broker: Broker, _ reactor: ProcessReactor,
+    _ fail: @escaping (String, Bool) -> Void
+  ) {
+    self.broker = broker
+    self.reactor = reactor
+    self.fail = fail
+    var values = ["flux.instance-level": "1", "flux.taskmap": layout.taskMap.text]
+    values["PMI_process_mapping"] = layout.processMapping
+    server = PMIServer(size: layout.tasks.count, name: job.id.encoded(.f58), values: values)
+  }
+
+  /// What a task finds in its environment.
+  func variables(of task: TaskLayout.Task, size: Int) -> [String: String] {
+    ["PMI_FD": String(Self.descriptor), "PMI_RANK": String(task.rank), "PMI_SIZE": String(size)]
+  }
+
+  /// Makes a task's connection. Returns its own end, which is to be closed once it has it.
+  func open(_ rank: Int) throws(Spawn.Failure) -> CInt {
+    var pair: [CInt] = [-1, -1]
+    guard socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &pair) == 0 else {
+      throw Spawn.Failure(errnum: errno)
+    }
+    let writer = fcntl(pair[0], F_DUPFD_CLOEXEC, 4)
+    guard writer >= 0 else {
+      let failure = Spawn.Failure(errnum: errno)
+      for descriptor in pair { Glibc.close(descriptor) }
+      throw failure
+    }
+    readers[rank] = pair[0]
+    writers[rank] = writer
+    let box = NIOLoopBound(self, eventLoop: broker.loop)
+    reactor.watch(pipe: pair[0]) { event in box.value.receive(event, from: rank) }
+    return pair[1]
+  }
+
+  func close() {
+    for rank in Array(writers.keys) { close(rank) }
+  }
+
+  private func close(_ rank: Int) {
+    if let writer = writers.removeValue(forKey: rank) { Glibc.close(writer) }
+    if let reader = readers.removeValue(forKey: rank) { reactor.drop(pipe: reader) }
+  }
+
+  private func receive(_ event: ProcessReactor.Event, from rank: Int) {
+    guard case .read(let bytes) = event else {
+      readers[rank] = nil
+      return close(rank)
+    }
+    guard let reader = readers[rank] else { return }
+    for action in server.receive(bytes, from: rank) { carry(out: action) }
+    if readers[rank] != nil { reactor.resume(pipe: reader) }
+  }
+
+  private func carry(out action: PMIServer.Action) {
+    switch action {
+    case .send(let line, let rank): send(line + "\n", to: rank)
+    case .close(let rank): close(rank)
+    case .abort(let words): report("PMI_Abort: \(words)", isFatal: false)
+    case .broken(let rank):
+      close(rank)
+      report("PMI-1 wire protocol error", isFatal: true)
+    }
+  }
+
+  private func report(_ note: String, isFatal: Bool) {
+    guard !hasFailed else { return }
+    hasFailed = true
+    fail(note, isFatal)
+  }
+
+  /// Answers are short, and awaited. A task that does not read them is cut off.
+  private func send(_ line: String, to rank: Int) {
+    guard let writer = writers[rank] else { return }
+    let bytes = Array(line.utf8)
+    let count = Glibc.send(writer, bytes, bytes.count, CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT))
+    if count != bytes.count { close(rank) }
+  }
+}
