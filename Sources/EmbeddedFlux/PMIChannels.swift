@@ -14,9 +14,8 @@ final class PMIChannels {
   private let reactor: ProcessReactor
   /// The program has asked for its end, or does not speak the protocol: what the shell says then.
   private let fail: (_ note: String, _ isFatal: Bool) -> Void
-  /// By rank: the reactor has one descriptor to read from, and closes it; this one is for writing.
-  private var writers: [Int: CInt] = [:]
-  private var readers: [Int: CInt] = [:]
+  /// By rank. The reactor reads from them, and closes them.
+  private var sockets: [Int: CInt] = [:]
   private var hasFailed = false
 
   init(
@@ -42,36 +41,28 @@ final class PMIChannels {
     guard socketpair(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &pair) == 0 else {
       throw Spawn.Failure(errnum: errno)
     }
-    let writer = fcntl(pair[0], F_DUPFD_CLOEXEC, 4)
-    guard writer >= 0 else {
-      let failure = Spawn.Failure(errnum: errno)
-      for descriptor in pair { Glibc.close(descriptor) }
-      throw failure
-    }
-    readers[rank] = pair[0]
-    writers[rank] = writer
+    sockets[rank] = pair[0]
     let box = NIOLoopBound(self, eventLoop: broker.loop)
     reactor.watch(pipe: pair[0]) { event in box.value.receive(event, from: rank) }
     return pair[1]
   }
 
   func close() {
-    for rank in Array(writers.keys) { close(rank) }
+    for rank in Array(sockets.keys) { close(rank) }
   }
 
   private func close(_ rank: Int) {
-    if let writer = writers.removeValue(forKey: rank) { Glibc.close(writer) }
-    if let reader = readers.removeValue(forKey: rank) { reactor.drop(pipe: reader) }
+    if let socket = sockets.removeValue(forKey: rank) { reactor.drop(pipe: socket) }
   }
 
   private func receive(_ event: ProcessReactor.Event, from rank: Int) {
     guard case .read(let bytes) = event else {
-      readers[rank] = nil
-      return close(rank)
+      // It is closed already.
+      return sockets[rank] = nil
     }
-    guard let reader = readers[rank] else { return }
+    guard sockets[rank] != nil else { return }
     for action in server.receive(bytes, from: rank) { carry(out: action) }
-    if readers[rank] != nil { reactor.resume(pipe: reader) }
+    if let socket = sockets[rank] { reactor.resume(pipe: socket) }
   }
 
   private func carry(out action: PMIServer.Action) {
@@ -93,9 +84,9 @@ final class PMIChannels {
 
   /// Answers are short, and awaited. A task that does not read them is cut off.
   private func send(_ line: String, to rank: Int) {
-    guard let writer = writers[rank] else { return }
+    guard let socket = sockets[rank] else { return }
     let bytes = Array(line.utf8)
-    let count = Glibc.send(writer, bytes, bytes.count, CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT))
+    let count = Glibc.send(socket, bytes, bytes.count, CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT))
     if count != bytes.count { close(rank) }
   }
 }

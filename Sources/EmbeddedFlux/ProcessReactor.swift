@@ -134,8 +134,13 @@ final class ProcessReactor: Sendable {
     // The descriptor may have been closed, and given to another pipe, since epoll spoke of it: then there is nothing to read.
     if error == EAGAIN || error == EINTR { return resume(pipe: fd) }
     if bytes.isEmpty {
-      if watches.withLock({ $0.removeValue(forKey: fd) }) != nil { end(fd) }
-      loop.execute { handler(.endOfFile) }
+      let isOpen = watches.withLock { $0.removeValue(forKey: fd) } != nil
+      if isOpen { cspawn_epoll_remove(epoll, fd) }
+      // Closed on the loop: until its owner knows that it is, nothing else may have the number, or the owner drops that.
+      loop.execute {
+        if isOpen { close(fd) }
+        handler(.endOfFile)
+      }
     } else {
       loop.execute { handler(.read(bytes)) }
     }
