@@ -22,6 +22,9 @@ final class ConnectionHandler: ChannelInboundHandler {
   private var failure: (any Error)?
   private var context: ChannelHandlerContext?
   private var pausedStreams = 0
+  /// The most messages that a peer may send which nobody has asked for.
+  private static let maximumIgnored = 1000
+  private var ignored = 0
   private var eventSinks: [UInt64: (String, AsyncStream<Message>.Continuation)] = [:]
   private var services: [String: AsyncStream<Message>.Continuation] = [:]
   private var closeWaiters: [CheckedContinuation<Void, Never>] = []
@@ -179,8 +182,18 @@ final class ConnectionHandler: ChannelInboundHandler {
       let topic = message.topic ?? ""
       for (prefix, sink) in eventSinks.values where topic.hasPrefix(prefix) { sink.yield(message) }
     case .request(let message): serve(message)
-    case .ignore(let reason):
-      if let reason { logger.debug("ignored", metadata: ["peer": "\(peer)", "reason": "\(reason)"]) }
+    case .ignore(let reason?):
+      logger.debug("ignored", metadata: ["peer": "\(peer)", "reason": "\(reason)"])
+      ignored += 1
+      // Whoever goes on like that would keep this process busy for ever.
+      guard ignored <= Self.maximumIgnored else {
+        return fail(
+          ConnectionError(
+            .notFlux,
+            "\(peer): does not speak as a Flux instance does: more than \(Self.maximumIgnored) messages that nobody has "
+              + "asked for; the last: \(reason)"), context)
+      }
+    case .ignore(nil): break
     }
   }
 

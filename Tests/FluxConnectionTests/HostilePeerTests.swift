@@ -3,6 +3,7 @@
 import FluxConnection
 import FluxJob
 import FluxWire
+import NIOCore
 import Testing
 
 /// Peers that greet as Flux does and then do not speak it.
@@ -32,6 +33,17 @@ import Testing
       await #expect(!connection.isActive)
       return error
     }
+  }
+
+  /// Replies without an end to what nobody has asked: it is hung up on.
+  @Test func endlessReplies() async throws {
+    var reply = ByteBuffer()
+    var request = Message.request("a.b")
+    request.matchTag = 4711
+    for _ in 0..<1500 { MessageCodec.encodeFrame(.response(to: request), into: &reply) }
+    let error = try await error(answering: Array(reply.readableBytesView))
+    #expect(
+      error?.code == .notFlux && error?.message.contains("nobody has asked for") == true, "\(error?.message ?? "")")
   }
 
   @Test func aFrameOfLengthZero() async throws {

@@ -14,6 +14,7 @@ import Logging
 ///     DelegateBenchmark pending COUNT TARGET_URI ORIGIN_URI   COUNT held jobs at once, until the target has them all
 ///     DelegateBenchmark home COUNT TARGET_URI ORIGIN_URI PLUGIN
 ///                                                             a plain job with bad targets configured and used, and without the plugin
+///     DelegateBenchmark instance COUNT URI FLUX_URI PROGRAM   an embedded instance, a real Flux ("-": none) and a loop that starts processes
 ///     DelegateBenchmark storm COUNT ORIGIN_URI PLUGIN         COUNT jobs delegated to nobody at once
 @main
 struct DelegateBenchmark {
@@ -21,11 +22,13 @@ struct DelegateBenchmark {
 
   static func main() async throws {
     let words = CommandLine.arguments.dropFirst()
-    guard words.count == (["accept", "home"].contains(words.first) ? 5 : 4), let count = Int(words[2]), count > 0 else {
+    guard words.count == (["accept", "home", "instance"].contains(words.first) ? 5 : 4), let count = Int(words[2]),
+      count > 0
+    else {
       say(
         "usage: DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI | accept COUNT ORIGIN_URI TARGET TARGET | "
           + "mirror, many or pending COUNT TARGET_URI ORIGIN_URI | home COUNT TARGET_URI ORIGIN_URI PLUGIN | "
-          + "storm COUNT ORIGIN_URI PLUGIN")
+          + "instance COUNT URI FLUX_URI PROGRAM | storm COUNT ORIGIN_URI PLUGIN")
       exit(2)
     }
     let first = try FluxURI(parsing: words[3])
@@ -33,6 +36,15 @@ struct DelegateBenchmark {
     case "home":
       return try await open(FluxURI(parsing: words[4])) { connection in
         try await Home(origin: Origin(connection: connection, plugin: words[5]), target: words[3]).measure(count)
+      }
+    case "instance":
+      return try await open(first) { instance in
+        guard words[4] != "-" else {
+          return try await InstanceSpeed(instance: instance, flux: nil, program: words[5]).measure(count)
+        }
+        try await open(FluxURI(parsing: words[4])) { flux in
+          try await InstanceSpeed(instance: instance, flux: flux, program: words[5]).measure(count)
+        }
       }
     case "storm":
       return try await open(first) { connection in
