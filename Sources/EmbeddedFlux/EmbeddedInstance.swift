@@ -175,6 +175,7 @@ public final class EmbeddedInstance: Sendable {
     let (requests, sink) = AsyncStream<Void>.makeStream()
     try? await loop.submit { core.value.life.end = { sink.yield() } }.get()
     for await _ in requests { break }
+    try? await loop.submit { core.value.life.end = nil }.get()
   }
 
   /// Ends every job, and then every process; returns when they are gone, or after 10 s each.
