@@ -97,8 +97,9 @@ struct InstanceSpeed: Sendable {
     let path = "/tmp/fd-bench-\(getpid())/local"
     let begin = ContinuousClock.now
     var pid: pid_t = 0
-    var arguments: [UnsafeMutablePointer<CChar>?] =
-      ["flux-delegate", "start", "--socket", path].map { strdup($0) } + [nil]
+    let words: [String] = ["flux-delegate", "start", "--socket", path]
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+    arguments.append(nil)
     defer { for argument in arguments { free(argument) } }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
