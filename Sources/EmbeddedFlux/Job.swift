@@ -179,6 +179,12 @@ final class Job {
   /// Whether it takes resources that a plugin gives it, past the scheduler.
   var bypassesScheduler: Bool { setFlags.contains("alloc-bypass") }
 
+  /// Whether it ever got resources.
+  var hasAllocation: Bool { times[.run] != nil }
+
+  /// Whether its eventlog says what is asked of the scheduler and of the executor (`--flags=debug`).
+  var isDebugged: Bool { flags & 2 != 0 }
+
   /// The queue that it is in; nil is the one without a name.
   var queue: String? {
     if let digest { return digest.attributes["queue"]?.stringValue }

@@ -80,11 +80,12 @@ final class JobInfoService: Service {
   private func document(_ job: Job, _ name: String, current: Bool) -> String? {
     switch name {
     case "J": return job.signed
-    case "jobspec": return (current ? job.current : job.redacted).text
+    // What Flux has to put together anew it writes with spaces; the rest is as it was stored.
+    case "jobspec": return current ? job.current.spacedText : job.redacted.text
     case "R":
       var resources = job.resources
       if !current, let first = job.firstExpiration { resources?.expiration = first }
-      return resources?.json.text
+      return current ? resources?.json.spacedText : resources?.json.text
     case "eventlog": return job.eventlog.map(\.line).joined()
     case "guest.exec.eventlog": return job.execLog.isEmpty ? nil : job.execLog.joined()
     case "guest.output": return job.output.isEmpty ? nil : job.output.joined()

@@ -8,8 +8,9 @@ extension JobManager {
     if job.bypassesScheduler { return }
     // The scheduler hears of it when its queue is started.
     guard queues.isStarted(job.queue) else { return }
+    if job.isDebugged { post(job, "debug.alloc-request") }
     if let objection = cluster.objection(to: job.demand) {
-      return raise(job, type: "alloc", severity: 0, note: objection)
+      return raise(job, type: "alloc", severity: 0, note: objection, userID: broker.owner)
     }
     scheduler.add(
       Scheduler.Request(
@@ -58,11 +59,24 @@ extension JobManager {
     }
     if reserved == job.id { reserved = nil }
     job.resources = start.resources
-    let summary = start.resources.ranks.map { "rank\($0.rank)/core\($0.cores.bracketed)" }.joined(separator: ",")
+    let summary = Self.summary(of: start.resources)
     var annotation: JSONObject = ["resource_summary": .string(summary)]
     annotation["backfill"] = start.isBefore.map { .string($0.encoded(.f58)) }
     job.annotations["sched"] = .object(annotation)
     post(job, "alloc", ["annotations": ["sched": .object(annotation)]])
+  }
+
+  /// What an allocation is, in short: ranks with the same cores together.
+  private static func summary(of resources: ResourceSet) -> String {
+    var groups: [(ranks: [Int], cores: IDSet)] = []
+    for rank in resources.ranks {
+      if let index = groups.firstIndex(where: { $0.cores == rank.cores }) {
+        groups[index].ranks.append(rank.rank)
+      } else {
+        groups.append(([rank.rank], rank.cores))
+      }
+    }
+    return groups.map { "rank\(IDSet($0.ranks).bracketed)/core\($0.cores.bracketed)" }.joined(separator: ",")
   }
 
   /// Shows when the job that has a reservation starts: `flux jobs` has it as `eta`. Others have no such estimate.

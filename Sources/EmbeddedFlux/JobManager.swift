@@ -136,7 +136,7 @@ final class JobManager {
   func objection(to configuration: JSON) -> String? {
     var next = queues
     do throws(ServiceError) { try next.configure(configuration) } catch {
-      return "error updating job-ingest: \(error.text ?? "")"
+      return "error updating job-manager: \(error.text ?? "")"
     }
     return plugins.objection(to: configuration)
   }
@@ -258,6 +258,7 @@ final class JobManager {
     case "free" where job.state == .cleanup: clean(job)
     case "epilog-finish" where job.state == .cleanup, "prolog-finish" where job.state == .cleanup: letGo(job)
     case "prolog-finish" where job.state == .run: execute(job)
+    case "start": resolveDependants(of: job)
     case "resource-update":
       executor?.limit(job)
       scheduler.limit(job.id, until: job.resources?.expiration ?? 0)
@@ -278,13 +279,14 @@ final class JobManager {
     case .inactive: retire(job)
     }
     if before == .sched, job.state != .sched { withdraw(job) }
-    resolveDependants(of: job, entry)
+    if job.state == .inactive { resolveDependants(of: job) }
   }
 
   /// Runs a job that no prolog holds.
   func execute(_ job: Job) {
     guard !job.isHeld, !job.isExecuted else { return }
     job.isExecuted = true
+    if job.isDebugged { post(job, "debug.start-request") }
     executor?.start(job)
   }
 
@@ -372,8 +374,12 @@ final class JobManager {
   func raise(
     _ job: Job, type: String, severity: Int, note: String, userID: UInt32? = nil, waitStatus: WaitStatus? = nil
   ) {
-    var context: JSONObject = ["type": .string(type), "severity": .int(Int64(severity)), "note": .string(note)]
-    context["userid"] = userID.map { .int(Int64($0)) }
+    var context: JSONObject = ["type": .string(type), "severity": .int(Int64(severity))]
+    let user = userID.map { JSON.int(Int64($0)) }
+    // Flux's executor writes the members of a timeout in another order than its job manager those of the rest.
+    if type == "timeout" { context["userid"] = user }
+    context["note"] = .string(note)
+    context["userid"] = user
     if let waitStatus, waitStatus.rawValue >= 0 { context["wait_status"] = .int(Int64(waitStatus.rawValue)) }
     let isFirst = !job.wasRaised
     if severity == 0 {

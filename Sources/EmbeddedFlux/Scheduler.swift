@@ -168,6 +168,7 @@ struct Scheduler: Sendable {
     _ request: Request, _ found: ResourceSet, before waiting: JobID?, at now: Double, _ pass: inout Pass
   ) {
     var found = found
+    found.slots = request.demand.slots
     found.startTime = now
     found.expiration = request.duration > 0 ? now + request.duration : 0
     remove(request.id)

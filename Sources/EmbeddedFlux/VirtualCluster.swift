@@ -68,19 +68,46 @@ struct VirtualCluster: Sendable {
     }
   }
 
-  /// What a job would get of what is free on nodes that are up, first fit in rank order; nil when it does not fit.
+  /// What a job would get of what is free on nodes that are up, those first that have most left (worst fit), as
+  /// Flux's own scheduler does; nil when it does not fit.
   ///
   /// What fits in some resources also fits in any that have these among them: the scheduler counts on it.
   func place(_ demand: Demand) -> ResourceSet? { place(demand, in: nodes, except: down) }
 
-  /// Why the demand can never be met, or nil when it can.
+  /// Why the demand can never be met, in the words of Flux's own scheduler, or nil when it can.
   func objection(to demand: Demand) -> String? {
     if place(demand, in: all.ranks, except: IDSet()) != nil { return nil }
-    let cores = "\(demand.coresPerSlot) core(s)"
-    let gpus = demand.gpusPerSlot > 0 ? " and \(demand.gpusPerSlot) gpu(s)" : ""
-    let nodes = demand.nodes.map { "\($0) node(s) with " } ?? ""
-    return "unsatisfiable request: need \(nodes)\(demand.slots) slot(s) of \(cores)\(gpus), "
-      + "the instance has \(all.nodeCount) node(s), \(all.coreCount) core(s), \(all.gpuCount) gpu(s)"
+    let candidates = candidates(for: demand)
+    if demand.exclusive {
+      let nodes = max(demand.nodes ?? 1, 1)
+      let eligible = candidates.count {
+        $0.cores.count >= demand.coresPerSlot && $0.gpus.count >= demand.gpusPerSlot
+      }
+      return "unsatisfiable request: need \(nodes) exclusive node(s), only \(eligible) eligible"
+    }
+    if let nodes = demand.nodes, nodes > 0 {
+      let share = (demand.slots + nodes - 1) / nodes
+      let cores = share * demand.coresPerSlot
+      let gpus = share * demand.gpusPerSlot
+      let eligible = candidates.count { $0.cores.count >= cores && $0.gpus.count >= gpus }
+      return "unsatisfiable request: need \(nodes) node(s) with \(cores) cores\(gpus > 0 ? " and \(gpus) GPUs" : "") "
+        + "each, only \(eligible) eligible"
+    }
+    let slots = candidates.reduce(0) { $0 + $1.cores.count / max(demand.coresPerSlot, 1) }
+    if slots < demand.slots {
+      let cores = candidates.reduce(0) { $0 + $1.cores.count }
+      return "unsatisfiable request: need \(demand.slots) slot(s) of \(demand.coresPerSlot) core(s), "
+        + "only \(slots) such slot(s) available (total cores: \(cores))"
+    }
+    let room = candidates.reduce(0) { $0 + self.room(in: $1, demand) }
+    let gpus = candidates.reduce(0) { $0 + $1.gpus.count }
+    return "unsatisfiable request: need \(demand.slots) slot(s) with \(demand.gpusPerSlot) GPU(s) each, "
+      + "only \(room) available (total GPUs: \(gpus))"
+  }
+
+  /// The nodes that the demand's constraint allows, with all that they have.
+  private func candidates(for demand: Demand) -> [ResourceSet.Rank] {
+    all.ranks.filter { matches($0, demand.constraint) }
   }
 
   private func place(_ demand: Demand, in nodes: [ResourceSet.Rank], except down: IDSet) -> ResourceSet? {
@@ -103,32 +130,33 @@ struct VirtualCluster: Sendable {
   ) -> [ResourceSet.Rank]? {
     guard count > 0, count <= nodes.count else { return nil }
     let share = (demand.slots + count - 1) / count
-    var chosen: [ResourceSet.Rank] = []
-    for node in nodes where room(in: node, demand) >= share && isAllowed(node) {
-      guard demand.exclusive else {
-        chosen.append(take(share, from: node, demand))
-        if chosen.count == count { return chosen }
-        continue
-      }
-      guard all.ranks.indices.contains(node.rank), all.ranks[node.rank] == node else { continue }
-      chosen.append(node)
-      if chosen.count == count { return chosen }
+    let candidates = nodes.filter {
+      guard room(in: $0, demand) >= share, isAllowed($0) else { return false }
+      return !demand.exclusive || (all.ranks.indices.contains($0.rank) && all.ranks[$0.rank] == $0)
     }
-    return nil
+    guard candidates.count >= count else { return nil }
+    let chosen = Self.emptiestFirst(candidates).prefix(count)
+    return demand.exclusive ? Array(chosen) : chosen.map { take(share, from: $0, demand) }
   }
 
   private func placeSlots(
     _ demand: Demand, _ nodes: [ResourceSet.Rank], _ isAllowed: (ResourceSet.Rank) -> Bool
   ) -> [ResourceSet.Rank]? {
+    let candidates = nodes.filter { room(in: $0, demand) > 0 && isAllowed($0) }
+    guard candidates.reduce(0, { $0 + room(in: $1, demand) }) >= demand.slots else { return nil }
     var left = demand.slots
     var chosen: [ResourceSet.Rank] = []
-    for node in nodes where left > 0 {
+    for node in Self.emptiestFirst(candidates) where left > 0 {
       let count = min(left, room(in: node, demand))
-      guard count > 0, isAllowed(node) else { continue }
       chosen.append(take(count, from: node, demand))
       left -= count
     }
-    return left == 0 ? chosen : nil
+    return chosen
+  }
+
+  /// The order of equals stays that of their ranks: `sorted` is stable.
+  private static func emptiestFirst(_ nodes: [ResourceSet.Rank]) -> [ResourceSet.Rank] {
+    nodes.sorted { ($0.cores.count, $0.gpus.count) > ($1.cores.count, $1.gpus.count) }
   }
 
   private func room(in node: ResourceSet.Rank, _ demand: Demand) -> Int {

@@ -82,6 +82,13 @@ extension JSON {
     return String(decoding: bytes, as: UTF8.self)
   }
 
+  /// The same with a space after each comma and colon between values, as Flux's library writes what it puts together anew.
+  public var spacedText: String {
+    var bytes: [UInt8] = []
+    JSONWriter.write(self, spaced: true, to: &bytes)
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
   /// Appends the same text as ``text`` as UTF-8.
   public func write(to bytes: inout [UInt8]) {
     JSONWriter.write(self, to: &bytes)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
-/// Writes compact JSON as UTF-8.
+/// Writes JSON as UTF-8: compact, or with a space after each comma and colon between values.
 enum JSONWriter {
-  static func write(_ value: JSON, to bytes: inout [UInt8]) {
+  static func write(_ value: JSON, spaced: Bool = false, to bytes: inout [UInt8]) {
     switch value {
     case .null: append("null", to: &bytes)
     case .bool(true): append("true", to: &bytes)
@@ -14,26 +14,31 @@ enum JSONWriter {
       bytes.append(UInt8(ascii: "["))
       var first = true
       for element in elements {
-        if !first { bytes.append(UInt8(ascii: ",")) }
+        if !first { separate(",", spaced, &bytes) }
         first = false
-        write(element, to: &bytes)
+        write(element, spaced: spaced, to: &bytes)
       }
       bytes.append(UInt8(ascii: "]"))
-    case .object(let members): write(members, to: &bytes)
+    case .object(let members): write(members, spaced: spaced, to: &bytes)
     }
   }
 
-  static func write(_ members: JSONObject, to bytes: inout [UInt8]) {
+  static func write(_ members: JSONObject, spaced: Bool = false, to bytes: inout [UInt8]) {
     bytes.append(UInt8(ascii: "{"))
     var first = true
     for (key, value) in members {
-      if !first { bytes.append(UInt8(ascii: ",")) }
+      if !first { separate(",", spaced, &bytes) }
       first = false
       write(key, to: &bytes)
-      bytes.append(UInt8(ascii: ":"))
-      write(value, to: &bytes)
+      separate(":", spaced, &bytes)
+      write(value, spaced: spaced, to: &bytes)
     }
     bytes.append(UInt8(ascii: "}"))
+  }
+
+  private static func separate(_ character: Unicode.Scalar, _ spaced: Bool, _ bytes: inout [UInt8]) {
+    bytes.append(UInt8(ascii: character))
+    if spaced { bytes.append(UInt8(ascii: " ")) }
   }
 
   private static func append(_ text: StaticString, to bytes: inout [UInt8]) {

@@ -120,15 +120,15 @@ extension ResourceSet {
       "R_lite": .array(groups.map { Self.entry($0.ranks, $0.children) }),
       "starttime": .double(startTime),
       "expiration": .double(expiration),
-      // Hosts are mapped to ranks by position, so either all are written or none.
-      "nodelist": [.string(ranks.contains { $0.host.isEmpty } ? "" : hostlist.description)],
     ]
+    if let slots { execution["nslots"] = .int(Int64(slots)) }
+    // Hosts are mapped to ranks by position, so either all are written or none.
+    execution["nodelist"] = [.string(ranks.contains { $0.host.isEmpty } ? "" : hostlist.description)]
     if !properties.isEmpty {
       var members = JSONObject()
       for (name, ids) in properties.sorted(by: { $0.key < $1.key }) { members[name] = .string(ids.description) }
       execution["properties"] = .object(members)
     }
-    if let slots { execution["nslots"] = .int(Int64(slots)) }
     var object: JSONObject = ["version": 1, "execution": .object(execution)]
     if let scheduling { object["scheduling"] = scheduling }
     return .object(object)

@@ -234,7 +234,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("afterok", "f1", "dependency: afterok: id ƒ1: job not found"),
+    ("afterok", "f1", "dependency: afterok: id f1: job not found"),
     ("foo", "x", "dependency scheme \"foo\" not supported"),
   ]) func rejectedJobsLeaveNothing(_ scheme: String, _ value: String, _ words: String) async throws {
     try await Self.withInstance { _, connection in
