@@ -112,7 +112,8 @@ final class InstanceCore {
       "instance-level": "0", "jobid-path": "/", "broker.starttime": String(started), "broker.pid": String(getpid()),
       // How references in its KVS would be made, if it had one.
       "content.hash": "sha1",
-      "rundir": runDirectory, "hostname": hostname(), "flux-delegate.name": configuration.name,
+      "rundir": runDirectory, "hostname": resources.ranks.first?.host ?? hostname(),
+      "flux-delegate.name": configuration.name,
     ]
   }
 

@@ -29,7 +29,7 @@ struct JobDigest {
     let resources = body.resources
     coreCount = resources?.coreCount ?? body.jobspec.slotCount * body.jobspec.coresPerSlot
     nodeCount = resources?.nodeCount ?? body.jobspec.nodeCount
-    ranks = resources.map { $0.rankSet.description }
+    ranks = resources.map { $0.rankSet.bracketed }
     hosts = resources.map { $0.hostlist.description }
     expiration = resources?.expiration
   }

@@ -218,8 +218,8 @@ final class JobExecutor {
     if let text = String(validating: bytes, as: UTF8.self) {
       context["data"] = .string(text)
     } else {
-      context["data"] = .string(Base64.encode(bytes))
       context["encoding"] = "base64"
+      context["data"] = .string(Base64.encode(bytes))
     }
     let kept = (runs[job.id]?.outputBytes ?? 0) + bytes.count
     runs[job.id]?.outputBytes = kept

@@ -33,13 +33,14 @@ extension JobManagerService {
     }
   }
 
+  /// How many jobs wait for the scheduler, are with it, and run. It is part of the job manager here: none waits for it.
   func allocationQuery(_ request: Request) {
     let running = manager.active.values.count { $0.isRunning }
     broker.respond(
       request,
       [
-        "queue_length": .int(Int64(manager.scheduler.pendingCount)),
-        "alloc_pending": .int(Int64(manager.scheduler.pendingCount)), "running": .int(Int64(running)),
+        "queue_length": 0, "alloc_pending": .int(Int64(manager.scheduler.pendingCount)),
+        "running": .int(Int64(running)),
       ])
   }
 
@@ -48,8 +49,7 @@ extension JobManagerService {
   func killAll(_ request: Request) throws(ServiceError) {
     guard let isDryRun = request.payload["dry_run"]?.boolValue else { throw .malformed(request.topic, "dry_run") }
     let user = try request.int("userid")
-    let signal = try request.int("signum")
-    guard (1...64).contains(signal) else { throw ServiceError(.invalid, "Invalid signal number") }
+    let signal = try signal(request)
     let isAnybody = user == -1 || user == Int(UInt32.max)
     let chosen = manager.active.values.filter { $0.isRunning && (isAnybody || user == Int($0.userID)) }
     if !isDryRun { for job in chosen { manager.kill(job, signal: signal) } }

@@ -75,19 +75,17 @@ final class JobManagerService: Service {
 
   // MARK: Control
 
-  private func active(_ request: Request) throws(ServiceError) -> Job {
-    let job = try manager.job(try request.jobID())
+  private func active(_ request: Request, unknown: String = "unknown job id") throws(ServiceError) -> Job {
+    let job = try manager.job(try request.jobID(), unknown: ServiceError(.noEntry, unknown))
     guard job.isActive else { throw ServiceError(.noEntry, "job is inactive") }
     return job
   }
 
   private func raise(_ request: Request) throws(ServiceError) {
-    let job = try active(request)
     let type = try request.string("type")
     let severity = try request.int("severity")
-    guard !type.isEmpty, !type.contains(where: { " =\t\n".contains($0) }), (0...7).contains(severity) else {
-      throw ServiceError(.protocolError, "invalid exception type or severity")
-    }
+    try Self.checkException(type, severity)
+    let job = try active(request)
     let status = request.payload["wait_status"]?.intValue.map { WaitStatus(rawValue: Int32(truncatingIfNeeded: $0)) }
     manager.raise(
       job, type: type, severity: severity, note: request.payload["note"]?.stringValue ?? "", userID: request.userID,
@@ -95,10 +93,18 @@ final class JobManagerService: Service {
     broker.respond(request)
   }
 
+  private static func checkException(_ type: String, _ severity: Int) throws(ServiceError) {
+    guard (0...7).contains(severity) else { throw ServiceError(.protocolError, "invalid exception severity") }
+    guard !type.isEmpty, !type.contains(where: { " =\t\n".contains($0) }) else {
+      throw ServiceError(.protocolError, "invalid exception type")
+    }
+  }
+
   private func raiseAll(_ request: Request) throws(ServiceError) {
     let states = try request.int("states")
     let type = try request.string("type")
     let severity = try request.int("severity")
+    try Self.checkException(type, severity)
     let user = try request.int("userid")
     let chosen = manager.active.values.filter {
       $0.state.rawValue & states != 0
@@ -114,18 +120,24 @@ final class JobManagerService: Service {
   }
 
   private func kill(_ request: Request) throws(ServiceError) {
+    let signal = try signal(request)
     let job = try manager.job(try request.jobID(), unknown: ServiceError(.invalid, "unknown job id"))
-    guard job.state == .run else { throw ServiceError(.invalid, "job is not running") }
-    let signal = try request.int("signum")
-    guard (1...64).contains(signal) else { throw ServiceError(.invalid, "Invalid signal number") }
+    guard job.isActive else { throw ServiceError(.invalid, "job is inactive") }
+    guard job.isRunning else { throw ServiceError(.invalid, "job is not running") }
     manager.kill(job, signal: signal)
     broker.respond(request)
   }
 
+  func signal(_ request: Request) throws(ServiceError) -> Int {
+    let signal = try request.int("signum")
+    guard (1...64).contains(signal) else { throw ServiceError(.invalid, "Invalid signal number") }
+    return signal
+  }
+
   private func urgency(_ request: Request) throws(ServiceError) {
-    let job = try active(request)
     let urgency = try request.int("urgency")
-    guard (0...31).contains(urgency) else { throw ServiceError(.invalid, "urgency range is [0:31]") }
+    guard (0...31).contains(urgency) else { throw ServiceError(.invalid, "urgency value is out of range") }
+    let job = try active(request, unknown: "unknown job")
     guard job.resources == nil else {
       throw ServiceError(.invalid, "urgency cannot be changed once resources are allocated")
     }
@@ -170,6 +182,12 @@ final class JobManagerService: Service {
     let wanted = try request.int("id")
     if wanted != -1 {
       let id = try request.jobID()
+      if let job = manager.active[id] {
+        guard job.isWaitable else { throw ServiceError(.noChild, "job was not submitted with FLUX_JOB_WAITABLE") }
+        guard !waiters.streams.values.contains(where: { $0.state == id }) else {
+          throw ServiceError(.noChild, "job id already has a waiter")
+        }
+      }
       guard let job = manager.jobs[id], job.isWaitable, !manager.isWaited.contains(id) else {
         throw ServiceError(.noChild, "invalid job id, or job may be inactive and not waitable")
       }

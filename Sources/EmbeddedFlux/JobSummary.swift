@@ -80,7 +80,7 @@ struct JobSummary {
     switch name {
     case "ncores": return .int(Int64(resources.coreCount))
     case "nnodes": return .int(Int64(resources.nodeCount))
-    case "ranks": return .string(resources.rankSet.description)
+    case "ranks": return .string(resources.rankSet.bracketed)
     case "nodelist": return .string(resources.hostlist.description)
     default: return .double(resources.expiration)
     }

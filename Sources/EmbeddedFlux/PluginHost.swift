@@ -45,7 +45,7 @@ final class PluginHost {
     }
     guard access(path, R_OK) == 0 else { throw ServiceError(Errnum(UInt32(errno)), "\(path): \(lastError())") }
     guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
-      throw ServiceError(.invalid, "\(path): \(dlerror().map { String(cString: $0) } ?? "cannot be loaded")")
+      throw ServiceError(.invalid, "dlopen: \(dlerror().map { String(cString: $0) } ?? "cannot be loaded")")
     }
     guard let symbol = dlsym(library, "flux_plugin_init") else {
       dlclose(library)
@@ -56,7 +56,7 @@ final class PluginHost {
     let initialize = unsafeBitCast(symbol, to: Initialize.self)
     guard initialize(plugin.pointer) >= 0 else {
       plugin.unload()
-      throw ServiceError(.invalid, "\(name): flux_plugin_init failed; the log says why (flux dmesg)")
+      throw ServiceError(.invalid, "\(path): flux_plugin_init failed")
     }
     if let words = Self.objection(plugin, self.configuration()) {
       plugin.unload()

@@ -67,7 +67,7 @@ struct Queues {
     guard tables.count <= maximum else { throw invalid("there are more than \(maximum) queues") }
     for (name, value) in tables {
       let start = "error parsing [queues.\(name)] config table: "
-      guard let table = value.objectValue else { throw invalid("\(start)Expected object") }
+      guard let table = value.objectValue else { throw invalid("\(start)Expected object, got \(value.kind)") }
       let unknown = table.keys.filter { $0 != "requires" && $0 != "policy" }
       guard unknown.isEmpty else {
         throw invalid("\(start)\(unknown.count) object item(s) left unpacked: \(unknown.joined(separator: ", "))")
@@ -86,10 +86,13 @@ struct Queues {
   private static func check(policy: JSON?) throws(ServiceError) {
     guard let policy else { return }
     let start = "error parsing [policy] config table: "
-    guard let table = policy.objectValue else { throw invalid("\(start)Expected object") }
+    guard let table = policy.objectValue else { throw invalid("\(start)Expected object, got \(policy.kind)") }
     let unknown = table.keys.filter { !policies.contains($0) }
     guard unknown.isEmpty else {
       throw invalid("\(start)\(unknown.count) object item(s) left unpacked: \(unknown.joined(separator: ", "))")
+    }
+    if let duration = table["limits"]?["duration"], seconds(duration) == nil {
+      throw invalid("error parsing [policy.limits] config table: 'duration' is not a valid FSD")
     }
   }
 
