@@ -166,7 +166,15 @@ package func withInstance<Result: Sendable>(
   _ host: Host, name: String, nodes: Int = 2, environment: [String: String] = [:],
   _ body: @Sendable @escaping (Instance) async throws -> Result
 ) async throws -> Result {
-  let words = host.start(name: name, nodes: nodes) + ["sh", "-c", "echo $FLUX_URI; exec cat"]
+  try await withInstance(host, command: host.start(name: name, nodes: nodes), environment: environment, body)
+}
+
+/// The same with the command that starts it.
+package func withInstance<Result: Sendable>(
+  _ host: Host, command: [String], environment: [String: String] = [:],
+  _ body: @Sendable @escaping (Instance) async throws -> Result
+) async throws -> Result {
+  let words = command + ["sh", "-c", "echo $FLUX_URI; exec cat"]
   let executable: Executable = words[0].contains("/") ? .path(FilePath(words[0])) : .name(words[0])
   var variables: [Subprocess.Environment.Key: String?] = ["FLUX_URI": nil]
   for (key, value) in environment { variables[Subprocess.Environment.Key(rawValue: key) ?? "X"] = value }
