@@ -4,7 +4,7 @@ import FluxJob
 import FluxWire
 import NIOCore
 
-/// `config.get`, `config.load`: the instance's configuration as one JSON object.
+/// `config.get`, `config.load`, `config.reload`: the instance's configuration as one JSON object.
 final class ConfigService: Service {
   private unowned let broker: Broker
   private(set) var configuration: JSON
@@ -26,6 +26,8 @@ final class ConfigService: Service {
       configuration = request.payload
       changed(configuration)
       broker.respond(request)
+    // There is no file to read again: it stays as it is, as that of a Flux without one.
+    case "reload": broker.respond(request)
     default: throw Broker.unknownMethod(request)
     }
   }

@@ -25,6 +25,45 @@ struct JobDirectories {
     return mkdir(other, 0o700) == 0 ? other : nil
   }
 
+  /// Writes a file that comes with the job (RFC 37) into each of them. A name that would leave them is refused.
+  func extract(_ name: String, _ file: JSON) -> Bool {
+    let parts = name.split(separator: "/", omittingEmptySubsequences: false)
+    guard !parts.contains(where: { $0.isEmpty || $0 == "." || $0 == ".." }) else { return false }
+    let bytes: [UInt8]
+    switch (file["encoding"]?.stringValue, file["data"]) {
+    case ("base64"?, .string(let text)?):
+      guard let decoded = try? Base64.decode(text) else { return false }
+      bytes = decoded
+    case (_, .string(let text)?): bytes = Array(text.utf8)
+    case (_, let value?): bytes = Array(value.text.utf8)
+    default: return false
+    }
+    let mode = mode_t(truncatingIfNeeded: file["mode"]?.intValue ?? 0o600) & 0o777
+    return paths.compactMap { $0 }.allSatisfy { Self.write(bytes, parts.dropLast(), "\($0)/\(name)", under: $0, mode) }
+  }
+
+  private static func write(
+    _ bytes: [UInt8], _ folders: ArraySlice<Substring>, _ path: String, under root: String, _ mode: mode_t
+  ) -> Bool {
+    var folder = root
+    for name in folders {
+      folder += "/\(name)"
+      guard mkdir(folder, 0o700) == 0 || errno == EEXIST else { return false }
+    }
+    let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode)
+    guard file >= 0 else { return false }
+    defer { close(file) }
+    var written = 0
+    while written < bytes.count {
+      let count = bytes.withUnsafeBytes {
+        Glibc.write(file, $0.baseAddress?.advanced(by: written), bytes.count - written)
+      }
+      guard count > 0 || errno == EINTR else { return false }
+      written += max(count, 0)
+    }
+    return fchmod(file, mode) == 0
+  }
+
   /// Removes them with all that is in them, and calls back on the loop. What is empty goes at once; more takes a thread.
   func remove(_ loop: any EventLoop, then next: @escaping () -> Void) {
     let full = paths.compactMap { $0 }.filter { rmdir($0) != 0 && errno != ENOENT }

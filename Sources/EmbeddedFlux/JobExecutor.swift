@@ -81,6 +81,8 @@ final class JobExecutor {
           "rank": 0, "level": 4, "message": .string(warning.text), "component": .string(warning.component),
         ])
     }
+    for path in run.extractFiles() { shellLog(run, level: 3, component: nil, "\(path): cannot be written") }
+    checkDirectory(run)
     let resourcesFirst = resources.ranks.first?.rank ?? 0
     run.start(environment: environment(job, layout), hostnames: setsHostname, leader: resourcesFirst)
     if run.hasStarted { log(job, "shell.start", ["taskmap": layout.taskMap]) }
@@ -91,14 +93,12 @@ final class JobExecutor {
   func limit(_ job: Job) {
     guard let expiration = job.resources?.expiration else { return }
     let left = expiration > 0 ? max(expiration - broker.now(), 0) : nil
-    runs[job.id]?.limit(left)
-    if left == nil, let signal = runs[job.id]?.lastSignal {
-      notice(job, "job has no expiration, \(Self.name(of: signal)) will not be sent")
+    guard let run = runs[job.id] else { return }
+    run.limit(left)
+    if left == nil, let signal = run.lastSignal {
+      shellLog(
+        run, level: 5, component: "signal", "job has no expiration, \(Self.name(of: signal)) will not be sent")
     }
-  }
-
-  private func notice(_ job: Job, _ text: String) {
-    output(job, "log", ["rank": 0, "level": 5, "message": .string(text), "component": "signal"])
   }
 
   /// A number with one decimal.
@@ -124,11 +124,25 @@ final class JobExecutor {
   }
 
   /// A line of the shell's: to where standard error goes.
-  private func shellLog(_ run: JobRun, level: Int64, component: String?, _ text: String) {
-    if run.log("\(level == 0 ? "FATAL" : "ERROR"): \(component.map { "\($0): " } ?? "")\(text)") { return }
-    var context: JSONObject = ["rank": 0, "level": .int(level), "message": .string(text)]
+  private func shellLog(_ run: JobRun, level: Int64, component: String?, node: Int = 0, _ text: String) {
+    let label = level == 0 ? "FATAL: " : level < 5 ? "ERROR: " : ""
+    if run.log("\(label)\(component.map { "\($0): " } ?? "")\(text)") { return }
+    var context: JSONObject = ["rank": .int(Int64(node)), "level": .int(level), "message": .string(text)]
     context["component"] = component.map { .string($0) }
     output(run.job, "log", context)
+  }
+
+  /// Every node's shell says where it goes when the job's directory cannot be entered.
+  private func checkDirectory(_ run: JobRun) {
+    guard let path = run.job.jobspec.cwd, access(path, X_OK) != 0 else { return }
+    let words = String(cString: strerror(errno))
+    var hosts: [Int: String] = [:]
+    for task in run.layout.tasks { hosts[task.node] = task.host }
+    for (node, host) in hosts.sorted(by: { $0.key < $1.key }) {
+      shellLog(
+        run, level: 3, component: nil, node: node,
+        "host \(host): Could not change dir to \(path): \(words). Going to /tmp instead")
+    }
   }
 
   private func environment(_ job: Job, _ layout: TaskLayout) -> [String: String] {
@@ -181,7 +195,9 @@ final class JobExecutor {
     case .log(let text): shellLog(run, level: 3, component: nil, text)
     case .limitReached: expire(job)
     case .warning(let signal, let left):
-      notice(job, "job will expire in \(Self.tenths(left))s, sending \(Self.name(of: signal)) to job")
+      shellLog(
+        run, level: 5, component: "signal",
+        "job will expire in \(Self.tenths(left))s, sending \(Self.name(of: signal)) to job")
       manager.kill(job, signal: Int(signal))
     case .doomed(let note, let component, let status):
       shellLog(run, level: 0, component: component, note)

@@ -105,6 +105,12 @@ final class JobRun: Service {
     files = try JobFiles(job, layout, template, broker)
   }
 
+  /// Writes the files that come with the job into its directories. Returns the names of those that could not be written.
+  func extractFiles() -> [String] {
+    guard let attached = job.jobspec.json["attributes"]?["system"]?["files"]?.objectValue else { return [] }
+    return attached.compactMap { name, file in directories?.extract(name, file) == true ? nil : name }
+  }
+
   /// Which streams go to files.
   var redirects: [(stream: String, path: String)] { files?.redirects ?? [] }
   /// What the shell has to say about the job's options.

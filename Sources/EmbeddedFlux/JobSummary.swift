@@ -8,7 +8,7 @@ struct JobSummary {
   static let attributes = [
     "userid", "urgency", "priority", "t_submit", "t_depend", "t_priority", "t_sched", "t_run", "t_cleanup",
     "t_inactive", "state", "name", "cwd", "queue", "project", "bank", "ntasks", "ncores", "duration", "nnodes", "ranks",
-    "nodelist", "success", "exception_occurred", "exception_severity", "exception_type", "exception_note", "result",
+    "nodelist", "success", "exception_occurred", "exception_type", "exception_severity", "exception_note", "result",
     "expiration", "annotations", "waitstatus", "dependencies",
   ]
 

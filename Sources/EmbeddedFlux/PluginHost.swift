@@ -41,7 +41,7 @@ final class PluginHost {
   func load(_ path: String, _ configuration: JSON?) throws(ServiceError) {
     let name = String(path.split(separator: "/").last ?? "")
     guard !plugins.contains(where: { $0.fileName == name }) else {
-      throw ServiceError(.exists, "\(name): already loaded")
+      throw ServiceError(.exists, "\(name) already loaded")
     }
     guard access(path, R_OK) == 0 else { throw ServiceError(Errnum(UInt32(errno)), "\(path): \(lastError())") }
     guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {

@@ -76,6 +76,7 @@ struct VirtualCluster: Sendable {
 
   /// Why the demand can never be met, in the words of Flux's own scheduler, or nil when it can.
   func objection(to demand: Demand) -> String? {
+    guard demand.coresPerSlot > 0 else { return "cannot parse jobspec: Unable to determine slot size" }
     if place(demand, in: all.ranks, except: IDSet()) != nil { return nil }
     let candidates = candidates(for: demand)
     if demand.exclusive {

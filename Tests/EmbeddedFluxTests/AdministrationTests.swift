@@ -237,13 +237,13 @@ import Testing
     try await Setup.withInstance { _, connection in
       for _ in 0..<3 {
         await Self.expect(connection, "cron.list", [:], fails: "No service matching cron.list is registered")
-        await Self.expect(connection, "config.reload", [:], fails: "Unknown service method 'config.reload'")
+        await Self.expect(connection, "job-manager.nosuch", [:], fails: "Unknown service method 'job-manager.nosuch'")
       }
       var lines: [String] = []
       for try await response in await connection.stream("log.dmesg", ["follow": false]) {
         if let text = response.text, text.contains("not supported") { lines.append(text) }
       }
-      #expect(lines.count == 2 && lines[0].contains("cron.list") && lines[1].contains("config.reload"), "\(lines)")
+      #expect(lines.count == 2 && lines[0].contains("cron.list") && lines[1].contains("job-manager.nosuch"), "\(lines)")
     }
     var topics = UnansweredTopics()
     let named = (0..<1000).compactMap { topics.line(for: "x.\($0)") }

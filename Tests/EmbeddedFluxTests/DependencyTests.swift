@@ -7,7 +7,7 @@ import Testing
 
 @testable import EmbeddedFlux
 
-/// Dependencies that are about no job in particular.
+/// Flux's own dependencies (RFC 26).
 @Suite struct DependencyTests {
   private static func jobspec(_ scheme: String, _ value: String, name: String? = nil) throws -> Jobspec {
     var request = Jobspec.Request(command: ["true"])
@@ -16,6 +16,39 @@ import Testing
     var jobspec = try Jobspec(request)
     jobspec.set(attribute: "dependencies", to: [["scheme": .string(scheme), "value": .string(value)]])
     return jobspec
+  }
+
+  @Test(arguments: [
+    ("afterstart", "after-start"), ("afterany", "after-finish"), ("afterok", "after-success"),
+  ]) func aHeldJobHoldsThoseThatWaitForIt(_ scheme: String, _ name: String) async throws {
+    try await InstanceTests.withInstance { _, connection in
+      let first = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
+      let second = try await InstanceTests.submit(connection, Self.jobspec(scheme, first.encoded(.dec)))
+      try await connection.rpc("job-manager.urgency", ["id": first.json, "urgency": 16])
+      let events = try await InstanceTests.events(connection, second)
+      // The words of whoever has submitted it, whatever encoding.
+      let description: JSONObject = ["description": .string("\(name)=\(first.encoded(.dec))")]
+      #expect(events.first { $0.name == "dependency-add" }?.context == description)
+      #expect(events.first { $0.name == "dependency-remove" }?.context == description)
+      #expect(events.last?.name == "clean" && events.contains { $0.name == "start" })
+    }
+  }
+
+  @Test(arguments: ["afterstart", "afterok", "afternotok", "afterexcept"])
+  func whatNeverStartedSatisfiesNobody(_ scheme: String) async throws {
+    try await InstanceTests.withInstance { _, connection in
+      let first = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
+      let second = try await InstanceTests.submit(connection, Self.jobspec(scheme, first.encoded(.f58)))
+      try await connection.rpc("job-manager.raise", ["id": first.json, "type": "cancel", "severity": 0])
+      let events = try await InstanceTests.events(connection, second)
+      let note = events.first { $0.name == "exception" }?.context?["note"]?.stringValue
+      #expect(note?.hasSuffix("=\(first.encoded(.f58)) job never started") == true, "\(note ?? "no exception")")
+      await #expect {
+        _ = try await InstanceTests.submit(connection, Self.jobspec(scheme, first.encoded(.f58)))
+      } throws: {
+        "\($0)" == "dependency: after: \(first.encoded(.f58)) never started"
+      }
+    }
   }
 
   @Test func aJobWaitsForATime() async throws {

@@ -133,7 +133,7 @@ import Testing
       await #expect {
         try await connection.rpc("config.load", ["queues": 1])
       } throws: {
-        "\($0)" == "error updating job-ingest: error parsing [queues] config table: not a table"
+        "\($0)" == "error updating job-manager: error parsing [queues] config table: not a table"
       }
     }
   }

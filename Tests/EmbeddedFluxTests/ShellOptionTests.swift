@@ -131,6 +131,23 @@ import Testing
     }
   }
 
+  @Test func filesComeWithTheJob() async throws {
+    try await InstanceTests.withInstance { _, connection in
+      let script = "cd $FLUX_JOB_TMPDIR && ./script && cat text && ls -A .. | grep -c '^evil$'; true"
+      var jobspec = try InstanceTests.jobspec(["sh", "-c", script])
+      jobspec.set(
+        attribute: "files",
+        to: [
+          "script": ["mode": 0o100700, "encoding": "utf-8", "data": "#!/bin/sh\necho here\n"],
+          "text": ["mode": 0o100600, "encoding": "base64", "data": "aGVsbG8K"],
+          "../evil": ["mode": 0o100600, "encoding": "utf-8", "data": "x"],
+        ])
+      let id = try await InstanceTests.submit(connection, jobspec)
+      let output = String(decoding: try await InstanceTests.output(connection, id), as: UTF8.self)
+      #expect(output.hasSuffix("here\nhello\n0\n"), "\(output)")
+    }
+  }
+
   @Test func gpusOfTasks() async throws {
     let configuration = EmbeddedInstance.Configuration(name: "n", nodes: 1, coresPerNode: 2, gpusPerNode: 2)
     try await EmbeddedInstance.withInstance(configuration, logger: InstanceTests.logger) { instance in
