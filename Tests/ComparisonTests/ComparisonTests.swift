@@ -7,7 +7,7 @@ import Testing
 /// Flux's own commands against a real Flux and an embedded instance of the same size: the same answers.
 @Suite struct ComparisonTests {
   /// How many files are run at once, each on two instances.
-  private static let width = 6
+  private static let width = 3
 
   @Test(.enabled(if: Flux.isThere, "flux is not on PATH"))
   func sameAsFlux() async throws {
