@@ -101,7 +101,7 @@ let package = Package(
         ])
       ]),
 
-    .testTarget(name: "FluxJobTests", dependencies: ["FluxJob"], swiftSettings: strict),
+    .testTarget(name: "FluxJobTests", dependencies: ["TestSupport", "FluxJob"], swiftSettings: strict),
     .testTarget(
       name: "FluxWireTests",
       dependencies: [
@@ -113,7 +113,8 @@ let package = Package(
       name: "FluxConnectionTests", dependencies: ["FluxConnection", "FluxWire", "FluxJob", logging] + nio,
       swiftSettings: strict),
     .testTarget(name: "DelegationTests", dependencies: ["Delegation", "FluxJob"], swiftSettings: strict),
-    .testTarget(name: "SimulationTests", dependencies: ["Delegation", "FluxJob"], swiftSettings: strict),
+    .testTarget(
+      name: "SimulationTests", dependencies: ["TestSupport", "Delegation", "FluxJob"], swiftSettings: strict),
     .testTarget(name: "AgentTests", dependencies: ["Agent", "Delegation", "FluxJob"], swiftSettings: strict),
     .testTarget(
       name: "TargetsTests",
@@ -121,7 +122,7 @@ let package = Package(
       swiftSettings: strict, linkerSettings: exportHostSymbols),
     .testTarget(
       name: "EmbeddedFluxTests",
-      dependencies: ["EmbeddedFlux", "FluxConnection", "FluxJob"],
+      dependencies: ["TestSupport", "EmbeddedFlux", "FluxConnection", "FluxJob"],
       swiftSettings: strict, linkerSettings: exportHostSymbols),
     // What tests of real processes share.
     .target(

@@ -97,11 +97,7 @@ struct AgentService: Sendable {
     targets += governor.known.filter { !configured.contains($0) }.sorted { $0.description < $1.description }.map {
       Target(uri: $0)
     }
-    let rows = await withTaskGroup(of: (Int, JSON).self) { group in
-      for (number, target) in targets.enumerated() { group.addTask { (number, await row(target)) } }
-      return await group.reduce(into: []) { $0.append($1) }
-    }
-    return rows.sorted { $0.0 < $1.0 }.map(\.1)
+    return await targets.askedAtOnce { await row($0) }
   }
 
   private func row(_ target: Target) async -> JSON {
@@ -131,8 +127,7 @@ struct AgentService: Sendable {
   private func latency(of connection: FluxConnection) async -> Double? {
     let start = ContinuousClock.now
     do { try await connection.rpc("attr.get", ["name": "security.owner"], timeout: Self.pingTime) } catch { return nil }
-    let time = (ContinuousClock.now - start).components
-    return Double(time.seconds) + Double(time.attoseconds) / 1e18
+    return (ContinuousClock.now - start) / .seconds(1)
   }
 
   private func version(of connection: FluxConnection) async -> String? {

@@ -47,14 +47,8 @@ struct Chooser: Sendable {
   /// Those that are connected, or can be.
   private func connected(_ targets: [Target]) async -> [Target] {
     let pool = pool
-    let answers = await withTaskGroup(of: (Int, Bool).self) { group in
-      for (number, target) in targets.enumerated() {
-        group.addTask { (number, (try? await pool.target(target.uri, within: Self.patience)) != nil) }
-      }
-      return await group.reduce(into: []) { $0.append($1) }
-    }
-    let found = Set(answers.lazy.filter(\.1).map(\.0))
-    return targets.enumerated().filter { found.contains($0.offset) }.map(\.element)
+    let answers = await targets.askedAtOnce { (try? await pool.target($0.uri, within: Self.patience)) != nil }
+    return zip(targets, answers).filter(\.1).map(\.0)
   }
 
   /// Asks every target at once, and takes the one with the lowest answer; the first of several. Those that do not answer are
@@ -63,21 +57,15 @@ struct Chooser: Sendable {
     _ targets: [Target], _ what: String, _ ask: @escaping @Sendable (FluxTarget) async throws -> Double
   ) async -> DelegatedJob.Event {
     let pool = pool
-    let answers = await withTaskGroup(of: (Int, Result<Double, any Error>).self) { group in
-      for (number, target) in targets.enumerated() {
-        group.addTask {
-          do {
-            return (number, .success(try await ask(try await pool.target(target.uri, within: Self.patience))))
-          } catch {
-            return (number, .failure(FluxTarget.failure(error, target.name)))
-          }
-        }
+    let answers = await targets.askedAtOnce { target -> Result<Double, TargetFailure> in
+      do { return .success(try await ask(try await pool.target(target.uri, within: Self.patience))) } catch {
+        return .failure(FluxTarget.failure(error, target.name))
       }
-      return await group.reduce(into: []) { $0.append($1) }
     }
-    let known = answers.compactMap { number, result in (try? result.get()).map { (number, $0) } }
-    if let least = known.min(by: { ($0.1, $0.0) < ($1.1, $1.0) }) { return .chosen(targets[least.0]) }
-    let words = answers.sorted { $0.0 < $1.0 }.map { _, result -> String in
+    let known = zip(targets, answers).compactMap { target, result in (try? result.get()).map { (target, $0) } }
+    // The first of several.
+    if let least = known.min(by: { $0.1 < $1.1 }) { return .chosen(least.0) }
+    let words = answers.map { result -> String in
       if case .failure(let error) = result { return "\(error)" }
       return ""
     }

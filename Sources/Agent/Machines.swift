@@ -92,17 +92,16 @@ struct Machines {
       if !isNew { unread?.insert(id) }
       if isEnding { return handle(event, of: id) + end(id) }
     }
-    guard let before = jobs[id] else {
+    guard let before = jobs[id].map(Standing.init) else {
       // An answer that came too late may have had it counted at a target.
       governor.forget(id)
       // Nothing of a job without a machine is at a target: it runs at home, or is over. When it is ended the plugin need not keep it.
       guard case .origin(let entry) = event, entry.name == "exception" else { return [] }
       return [.perform(.release(DelegatedJob.Holds(), nil), id)]
     }
-    var job = before
-    jobs[id] = nil
-    let actions = job.handle(event)
-    jobs[id] = job
+    // In its place: nobody else holds the machine, so nothing of it is copied.
+    let actions = jobs[id]?.handle(event) ?? []
+    guard let job = jobs[id] else { return [] }
     // What a job tells of its target counts as long as it is there.
     for case .report(let uri, let failure) in actions {
       if let words = governor.report(id, at: uri, failure: failure) { log.warning("\(uri): \(words)") }
@@ -132,8 +131,23 @@ struct Machines {
     return work
   }
 
+  /// What of a machine is compared before and after an event.
+  private struct Standing {
+    let state: DelegatedJob.State
+    let place: FluxURI?
+    let remote: JobID?
+    let loss: Int?
+
+    init(_ job: DelegatedJob) {
+      state = job.state
+      place = job.place
+      remote = job.remote
+      loss = job.loss
+    }
+  }
+
   /// Keeps the count of jobs at each target.
-  private func count(_ id: JobID, _ before: DelegatedJob, _ after: DelegatedJob) {
+  private func count(_ id: JobID, _ before: Standing, _ after: DelegatedJob) {
     if let place = before.place, place != after.place { governor.leave(id, place) }
     if let place = after.place, after.remote != nil, before.remote == nil || place != before.place {
       governor.enter(id, place)

@@ -33,9 +33,6 @@ final class TargetGovernor: Sendable {
     var isOpen = false
     /// The targets that could not be connected when that was tried last.
     var unreachable: Set<FluxURI> = []
-    /// What was drained by hand.
-    var drained: [FluxURI: TargetAdmission.Drain] = [:]
-    var configured: [FluxURI: TargetTerms] = [:]
 
     func waits(_ id: JobID, _ number: UInt64) -> Bool { waiters[id]?.number == number }
 
@@ -81,8 +78,11 @@ final class TargetGovernor: Sendable {
 
   private var now: Double {
     let elapsed = ContinuousClock.now - epoch
-    return Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
+    return elapsed / .seconds(1)
   }
+
+  /// These jobs may go: they have been counted at a target, or may look anew.
+  private func tell(_ ids: [JobID]) { for id in ids { sink.yield(.job(id, .admissible)) } }
 
   // MARK: Jobs
 
@@ -111,7 +111,7 @@ final class TargetGovernor: Sendable {
       if waits { Self.wait(id, candidates.map(\.uri), &state) }
       return (([], Self.words(reasons)), next)
     }
-    for id in next { sink.yield(.job(id, .admissible)) }
+    tell(next)
     return result
   }
 
@@ -149,7 +149,7 @@ final class TargetGovernor: Sendable {
       if waits { Self.wait(id, [target.uri], &state) }
       return ("\(target.name): \(words)", next)
     }
-    for id in next { sink.yield(.job(id, .admissible)) }
+    tell(next)
     return words
   }
 
@@ -195,10 +195,10 @@ final class TargetGovernor: Sendable {
       state.targets[uri]?.leave(id, at: now)
       let next = Self.letInAll(uri, now, &state)
       // Nothing is known of it that anybody needs: a job has named it by its URI.
-      if state.targets[uri]?.isBlank == true, state.configured[uri] == nil { state.targets[uri] = nil }
+      if state.targets[uri]?.isBlank == true { state.targets[uri] = nil }
       return next
     }
-    for id in next { sink.yield(.job(id, .admissible)) }
+    tell(next)
   }
 
   /// There is no such job any more, or it is counted at that target alone, if at all, and waits for none.
@@ -269,7 +269,7 @@ final class TargetGovernor: Sendable {
     let next = state.withLock { state in
       state.demand.keys.flatMap { uri in Self.letInAll(uri, now, &state) }
     }
-    for id in next { sink.yield(.job(id, .admissible)) }
+    tell(next)
   }
 
   // MARK: Targets
@@ -277,40 +277,38 @@ final class TargetGovernor: Sendable {
   /// The configuration is new: who waits looks at it anew.
   func configure(_ terms: [FluxURI: TargetTerms], targets: [Target]) {
     let waiting = state.withLock { state -> [JobID] in
-      for uri in state.configured.keys where terms[uri] == nil { state.targets[uri]?.terms = TargetTerms() }
-      for (uri, terms) in terms { state.targets[uri, default: TargetAdmission()].terms = terms }
-      state.configured = terms
-      state.targets = state.targets.filter { uri, target in !target.isBlank || terms[uri] != nil }
+      for uri in Set(state.targets.keys).union(terms.keys) {
+        state.targets[uri, default: TargetAdmission()].terms = terms[uri] ?? TargetTerms()
+      }
+      state.targets = state.targets.filter { !$0.value.isBlank }
       state.unreachable.formIntersection(targets.map(\.uri))
       let waiting = state.waiters.sorted { $0.value.number < $1.value.number }.map(\.key)
       for id in waiting { state.stopWaiting(id) }
       return waiting
     }
-    for id in waiting { sink.yield(.job(id, .admissible)) }
+    tell(waiting)
   }
 
   /// On what terms a target takes jobs, if the configuration names any.
-  func terms(of uri: FluxURI) -> TargetTerms? { state.withLock { $0.configured[uri] } }
+  func terms(of uri: FluxURI) -> TargetTerms? { state.withLock { $0.targets[uri]?.terms } }
 
   /// Takes what was drained by hand, by an earlier agent too.
   func drain(_ drained: [FluxURI: TargetAdmission.Drain]) {
     state.withLock { state in
-      for uri in state.drained.keys where drained[uri] == nil { state.targets[uri]?.undrain() }
+      for (uri, target) in state.targets where target.drained != nil && drained[uri] == nil {
+        state.targets[uri]?.undrain()
+      }
       for (uri, drain) in drained { state.targets[uri, default: TargetAdmission()].drained = drain }
-      state.drained = drained
     }
     letInAll()
   }
 
   /// What was drained by hand.
-  var drained: [FluxURI: TargetAdmission.Drain] { state.withLock { $0.drained } }
+  var drained: [FluxURI: TargetAdmission.Drain] { state.withLock { $0.targets.compactMapValues(\.drained) } }
 
   /// Its administrator says that a target is well.
   func undrain(_ uri: FluxURI) {
-    state.withLock { state in
-      state.drained[uri] = nil
-      state.targets[uri]?.undrain()
-    }
+    state.withLock { $0.targets[uri]?.undrain() }
     letInAll()
   }
 

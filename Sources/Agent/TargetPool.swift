@@ -24,6 +24,16 @@ actor TargetPool {
     var state: State
   }
 
+  private struct Failure {
+    /// Which opening that was.
+    let number: UInt64
+    let failure: TargetFailure
+    /// When, in seconds since the epoch.
+    let time: Double
+    /// How often in a row it could not be connected, and until when nobody tries again; nil when it could.
+    var backOff: (count: Int, last: ContinuousClock.Instant, pause: Duration)?
+  }
+
   /// How long a target may take to tell of the jobs that are active there.
   private static let backlogTime = Duration.seconds(120)
 
@@ -40,16 +50,12 @@ actor TargetPool {
   private let sink: AsyncStream<Agent.Input>.Continuation
   private var slots: [FluxURI: Slot] = [:]
   private var lastNumber: UInt64 = 0
-  /// Why the last connection to a target could not be made, or has ended, and which opening that was.
-  private var failures: [FluxURI: (number: UInt64, failure: TargetFailure)] = [:]
-  /// How often in a row a target could not be connected, when that was last, and how long nobody tries again.
-  private var backOffs: [FluxURI: (failures: Int, last: ContinuousClock.Instant, pause: Duration)] = [:]
+  /// What the last connections that could not be made, or have ended, have come to; it stays when the target is connected again.
+  private var failures: [FluxURI: Failure] = [:]
   /// The targets of which it is known what earlier agents have left there.
   private var visits: Set<FluxURI> = []
   /// Targets that no configuration need name, where copies may be left.
   private var sweeps: Set<FluxURI> = []
-  /// The same, with its time in seconds since the epoch; it stays when the target is connected again.
-  private var lastErrors: [FluxURI: (message: String, time: Double)] = [:]
   private var isStopped = false
   private let wanted: AsyncStream<(FluxURI, UInt64)>
   private let want: AsyncStream<(FluxURI, UInt64)>.Continuation
@@ -107,7 +113,7 @@ actor TargetPool {
         continue
       case .opening: break
       case nil:
-        if let (number, failure) = failures[uri], number != failureBefore { throw failure }
+        if let found = failures[uri], found.number != failureBefore { throw found.failure }
         if let failure = pausing(uri, isUrgent: true) { throw failure }
         guard slots.count < Self.maximumTargets, !isStopped else { return try await target(uri) }
         open(uri)
@@ -152,15 +158,15 @@ actor TargetPool {
   }
 
   func status(of uri: FluxURI) -> Status {
-    var status = Status(word: "idle", lastError: lastErrors[uri])
+    var status = Status(word: "idle", lastError: failures[uri].map { ($0.failure.message, $0.time) })
     switch slots[uri]?.state {
     case .open(let target, _): (status.word, status.connected) = ("connected", target.connection)
     case .opening: status.word = "connecting"
     case nil:
-      guard let backOff = backOffs[uri] else { break }
+      guard let backOff = failures[uri]?.backOff else { break }
       status.word = "unreachable"
       let left = ContinuousClock.now.duration(to: backOff.last + backOff.pause)
-      status.retry = max(0, Double(left.components.seconds) + Double(left.components.attoseconds) / 1e18)
+      status.retry = max(0, left / .seconds(1))
     }
     return status
   }
@@ -173,16 +179,19 @@ actor TargetPool {
 
   /// Why nobody tries to connect to a target now.
   private func pausing(_ uri: FluxURI, isUrgent: Bool) -> TargetFailure? {
-    guard let backOff = backOffs[uri], let (_, failure) = failures[uri] else { return nil }
+    guard let found = failures[uri], let backOff = found.backOff else { return nil }
     let pause = isUrgent ? min(backOff.pause, .seconds(Self.pause.first)) : backOff.pause
-    return ContinuousClock.now < backOff.last + pause ? failure : nil
+    return ContinuousClock.now < backOff.last + pause ? found.failure : nil
   }
 
-  private func failed(_ uri: FluxURI) {
-    let failures = (backOffs[uri]?.failures ?? 0) + 1
-    let pause = min(Self.pause.first * Double(1 << min(failures - 1, 16)), Self.pause.longest)
-    if backOffs.count >= 4 * Self.maximumTargets, backOffs[uri] == nil { backOffs = [:] }
-    backOffs[uri] = (failures, .now, .seconds(pause * Double.random(in: 0.75...1.25)))
+  /// A connection could not be made, or, if it was open, has ended.
+  private func note(_ failure: TargetFailure, of uri: FluxURI, _ number: UInt64, wasOpen: Bool) {
+    if failures.count >= 4 * Self.maximumTargets, failures[uri] == nil { failures = [:] }
+    let before = failures[uri]?.backOff?.count ?? 0
+    failures[uri] = Failure(number: number, failure: failure, time: OriginLog.now)
+    guard !wasOpen else { return }
+    let pause = min(Self.pause.first * Double(1 << min(before, 16)), Self.pause.longest)
+    failures[uri]?.backOff = (before + 1, .now, .seconds(pause * Double.random(in: 0.75...1.25)))
     governor.noteConnection(uri, succeeded: false)
   }
 
@@ -200,7 +209,7 @@ actor TargetPool {
     let wanted = sweeps.union(targets)
     visits.formIntersection(wanted.union(slots.keys))
     // One that could not be connected last is not chosen while there are others: that it is there again has to be found out.
-    for uri in wanted where !visits.contains(uri) || backOffs[uri] != nil {
+    for uri in wanted where !visits.contains(uri) || failures[uri]?.backOff != nil {
       if pausing(uri, isUrgent: false) == nil { open(uri) }
     }
   }
@@ -301,8 +310,7 @@ actor TargetPool {
   private func opened(_ uri: FluxURI, _ number: UInt64, _ target: FluxTarget) {
     guard let slot = slots[uri], slot.number == number, case .opening(let waiting) = slot.state else { return }
     slots[uri]?.state = .open(target, lastUse: .now)
-    backOffs[uri] = nil
-    failures[uri] = nil
+    failures[uri]?.backOff = nil
     governor.noteConnection(uri, succeeded: true)
     for continuation in waiting { continuation.resume(returning: target) }
     sink.yield(.reachable(uri))
@@ -312,14 +320,10 @@ actor TargetPool {
     guard let slot = slots[uri], slot.number == number else { return }
     slots[uri] = nil
     guard let error else { return }
-    if failures.count >= 4 * Self.maximumTargets, failures[uri] == nil { failures = [:] }
-    failures[uri] = (number, FluxTarget.failure(error, uri.description))
-    if lastErrors.count >= 4 * Self.maximumTargets, lastErrors[uri] == nil { lastErrors = [:] }
-    lastErrors[uri] = (FluxTarget.failure(error, uri.description).message, OriginLog.now)
-    if case .opening(let waiting) = slot.state {
-      failed(uri)
-      for continuation in waiting { continuation.resume(throwing: error) }
-    }
+    var waiting: [CheckedContinuation<FluxTarget, any Error>]?
+    if case .opening(let those) = slot.state { waiting = those }
+    note(FluxTarget.failure(error, uri.description), of: uri, number, wasOpen: waiting == nil)
+    for continuation in waiting ?? [] { continuation.resume(throwing: error) }
   }
 
   /// Returns when nobody has used the connection for a while, or when it is not the target's any more.

@@ -179,19 +179,14 @@ struct Worker: Sendable {
   private func search(_ mark: Mark) async -> DelegatedJob.Event {
     let pool = pool
     let targets = await settings.targets.targets
-    let answers = await withTaskGroup(of: (Target, Result<FluxTarget.Copy?, TargetFailure>).self) { group in
-      for target in targets {
-        group.addTask {
-          do { return (target, .success(try await pool.target(target.uri).copy(of: mark))) } catch {
-            return (target, .failure(FluxTarget.failure(error, target.name)))
-          }
-        }
+    let answers = await targets.askedAtOnce { target -> Result<FluxTarget.Copy?, TargetFailure> in
+      do { return .success(try await pool.target(target.uri).copy(of: mark)) } catch {
+        return .failure(FluxTarget.failure(error, target.name))
       }
-      return await group.reduce(into: []) { $0.append($1) }
     }
     var best: (target: Target, copy: FluxTarget.Copy)?
     var failure: TargetFailure?
-    for (target, answer) in answers {
+    for (target, answer) in zip(targets, answers) {
       switch answer {
       case .failure(let found): failure = found
       case .success(nil): break
@@ -204,8 +199,7 @@ struct Worker: Sendable {
   }
 
   private func submit(_ id: JobID, _ uri: FluxURI, _ jobspec: Jobspec) async -> DelegatedJob.Event {
-    let place = await settings.targets.targets.first { $0.uri == uri } ?? Target(uri: uri)
-    if let words = governor.admit(id, to: place) { return .deferred(words) }
+    if let words = governor.admit(id, to: await settings.targets.target(at: uri)) { return .deferred(words) }
     let target: FluxTarget
     var adapted = jobspec
     do {

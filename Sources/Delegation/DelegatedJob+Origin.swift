@@ -176,14 +176,20 @@ extension DelegatedJob {
     return [.cancelHere(note: "this instance is being shut down")]
   }
 
-  mutating func written() -> [Action] {
+  /// Whether the target was lost, or the owner has cancelled, while a step of the mirror may be being written: its answer is the step's.
+  private var isBesideAStep: Bool {
     switch state {
-    case .pausing(.follow), .pausing(.mirror), .cancelling, .pausing(.cancel), .reconsidering(.follow):
-      // The target was lost, or the owner has cancelled, while a step was being written.
+    case .pausing(.follow), .pausing(.mirror), .cancelling, .pausing(.cancel), .reconsidering(.follow): true
+    default: false
+    }
+  }
+
+  mutating func written() -> [Action] {
+    guard !isBesideAStep else {
       stepDone()
       return []
-    default: tries = 0
     }
+    tries = 0
     switch state {
     case .selecting:
       hasSelected = true
@@ -223,6 +229,10 @@ extension DelegatedJob {
   }
 
   mutating func unwritten(_ words: String) -> [Action] {
+    guard !isBesideAStep else {
+      mirror.stepFailed()
+      return []
+    }
     switch state {
     case .selecting: return wasCancelled ? unselected() : pause(.select, words)
     case .recording(let remote):
@@ -234,9 +244,6 @@ extension DelegatedJob {
     case .mirroring(let remote):
       mirror.stepFailed()
       return pause(.mirror(remote), words)
-    case .pausing(.mirror), .pausing(.follow), .cancelling, .pausing(.cancel), .reconsidering(.follow):
-      mirror.stepFailed()
-      return []
     default: return late("a refused event")
     }
   }

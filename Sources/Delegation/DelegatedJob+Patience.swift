@@ -26,6 +26,11 @@ extension DelegatedJob {
     default: return late("a delay")
     }
     reason = words
+    return show(wait: words)
+  }
+
+  /// Shows in listings why it waits, once.
+  mutating func show(wait words: String) -> [Action] {
     guard shownWait != words else { return [] }
     shownWait = words
     return [.annotate(["delegate": ["waits": .string(words)]])]

@@ -456,9 +456,8 @@ public struct DelegatedJob: Hashable, Sendable {
 
   /// That it waits for a target that cannot be asked is shown when that lasts.
   private mutating func showWait(_ next: Next, _ words: String) -> [Action] {
-    guard next == .look || next == .search, tries > 1, shownWait != words else { return [] }
-    shownWait = words
-    return [.annotate(["delegate": ["waits": .string(words)]])]
+    guard next == .look || next == .search, tries > 1 else { return [] }
+    return show(wait: words)
   }
 
   /// About 1, by job and try: thousands of jobs do not ask at the same moments, and nothing here is random.

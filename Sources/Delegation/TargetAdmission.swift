@@ -65,20 +65,22 @@ public struct TargetAdmission: Sendable {
   public var isLimited: Bool { terms.jobs != nil || terms.rate != nil || pause != nil || drain != nil }
 
   /// Whether nothing is known of it that anybody needs.
-  public var isBlank: Bool { jobs.isEmpty && drain == nil && pause == nil && failuresInRow == 0 }
+  public var isBlank: Bool {
+    jobs.isEmpty && terms == TargetTerms() && drained == nil && pause == nil && failuresInRow == 0
+  }
 
   /// Why it takes no new jobs at all; nil when it does.
   public var drain: Drain? { drained ?? terms.drain.map { Drain(reason: $0, since: nil) } }
 
   /// Why it is paused, and until when; nil when it is not.
   public func paused(at now: Double) -> (reason: String, until: Double)? {
-    guard let pause, !hasProved(pause, now) else { return nil }
-    return (pause.reason, pause.until)
+    pause(at: now).map { ($0.reason, $0.until) }
   }
 
-  /// A job that has been there for long has not been failed as fast as it came.
-  private func hasProved(_ pause: Pause, _ now: Double) -> Bool {
-    pause.probe != nil && now - pause.probeSince > Self.blackHole.time
+  /// The pause that lasts: a job that has been tried for long has not been failed as fast as it came, which ends it.
+  private func pause(at now: Double) -> Pause? {
+    guard let pause, pause.probe == nil || now - pause.probeSince <= Self.blackHole.time else { return nil }
+    return pause
   }
 
   // MARK: Jobs
@@ -86,7 +88,7 @@ public struct TargetAdmission: Sendable {
   /// Whether a job could go there now, but for what ``admit(_:at:)`` counts.
   public func answer(at now: Double) -> Answer {
     if let drain { return .later("drained" + (drain.reason.isEmpty ? "" : ": \(drain.reason)")) }
-    if let pause, !hasProved(pause, now) {
+    if let pause = pause(at: now) {
       if pause.probe != nil { return .later("\(pause.reason); one job is being tried") }
       if now < pause.until {
         return .later("\(pause.reason); it is tried again in \(Int((pause.until - now).rounded(.up))) s")
@@ -106,7 +108,7 @@ public struct TargetAdmission: Sendable {
   /// Lets a job go there, if it can; it counts until it leaves. One that is there already is let go again.
   public mutating func admit(_ id: JobID, at now: Double) -> Answer {
     guard jobs[id] == nil else { return .now }
-    if let pause, hasProved(pause, now) { recover() }
+    if pause != nil, pause(at: now) == nil { recover() }
     let answer = answer(at: now)
     guard answer == .now else { return answer }
     jobs.updateValue(now, forKey: id)
@@ -138,7 +140,7 @@ public struct TargetAdmission: Sendable {
   /// How many jobs could go there now.
   public func room(at now: Double) -> Int {
     guard answer(at: now) == .now else { return 0 }
-    if let pause, !hasProved(pause, now) { return 1 }
+    if pause(at: now) != nil { return 1 }
     var room = Int.max
     if let most = terms.jobs { room = most - jobs.count }
     if let rate = terms.rate { room = min(room, Int(allowed(rate, now))) }

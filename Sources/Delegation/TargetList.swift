@@ -124,12 +124,15 @@ public struct TargetList: Hashable, Sendable {
     }
   }
 
+  /// The target with a URI, by its label where the configuration has one.
+  public func target(at uri: FluxURI) -> Target { targets.first { $0.uri == uri } ?? Target(uri: uri) }
+
   /// The target that a selection names by itself; nil for the policies that have to ask.
   ///
   /// - Throws: ``RequestError`` when there is no such target; it names those that there are.
   public func named(_ selection: DelegationRequest.Selection) throws(RequestError) -> Target? {
     switch selection {
-    case .uri(let uri): return targets.first { $0.uri == uri } ?? Target(uri: uri)
+    case .uri(let uri): return target(at: uri)
     case .index(let number):
       guard targets.indices.contains(number) else {
         throw RequestError("there is no target \(number): the configuration has \(targets.count), from 0")

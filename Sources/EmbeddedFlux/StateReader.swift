@@ -26,6 +26,9 @@ final class StateReader {
     }
   }
 
+  /// The columns that an entry is made of.
+  private static let entries = "SELECT id, userid, urgency, flags, guest, waited, record FROM jobs WHERE"
+
   private let database: Database
 
   init(_ path: String) throws(Database.Failure) { database = try Database(path, isReadOnly: true) }
@@ -43,7 +46,7 @@ final class StateReader {
   func jobs(_ body: (Entry) throws(Database.Failure) -> Void) throws(Database.Failure) {
     // Ids with the highest bit are the newest, though SQLite takes them for negative.
     for half in ["id >= 0", "id < 0"] {
-      let query = "SELECT id, userid, urgency, flags, guest, waited, record FROM jobs WHERE \(half) ORDER BY id"
+      let query = "\(Self.entries) \(half) ORDER BY id"
       try database.query(query) { (row) throws(Database.Failure) in try body(Entry(row)) }
     }
   }
@@ -51,7 +54,7 @@ final class StateReader {
   /// One job; nil when there is none of that id.
   func entry(_ id: JobID) throws(Database.Failure) -> Entry? {
     var found: Entry?
-    let query = "SELECT id, userid, urgency, flags, guest, waited, record FROM jobs WHERE id = ?"
+    let query = "\(Self.entries) id = ?"
     try database.query(query, [id.value]) { found = Entry($0) }
     return found
   }

@@ -39,9 +39,13 @@ public actor TargetJournal {
     var isOver: Bool { events.contains { $0.name == "clean" } }
 
     /// Whether it has ended before it was released: it has never run, and is no copy of anything.
-    var isDead: Bool {
-      isOver
-        && !events.contains { $0.name == "alloc" || ($0.name == "urgency" && $0.context?["urgency"]?.intValue != 0) }
+    var isDead: Bool { isOver && !wasReleased }
+
+    /// Whether it waits for nothing but its release.
+    var isHeld: Bool { !isOver && !wasReleased }
+
+    private var wasReleased: Bool {
+      events.contains { $0.name == "alloc" || ($0.name == "urgency" && $0.context?["urgency"]?.intValue != 0) }
     }
   }
 
@@ -133,13 +137,6 @@ public actor TargetJournal {
     readyWaiters = []
   }
 
-  /// Whether a job waits for nothing but its release: it was not released, and has not ended.
-  private static func isHeld(_ events: [EventlogEntry]) -> Bool {
-    !events.contains {
-      $0.name == "clean" || $0.name == "alloc" || ($0.name == "urgency" && $0.context?["urgency"]?.intValue != 0)
-    }
-  }
-
   /// The job with a mark among those that nobody has followed yet. Unlike a list of jobs, the journal knows them at once.
   public func unfollowed(_ mark: Mark) -> JobID? {
     unclaimed.first { $0.value.mark.names(sameJobAs: mark) && !$0.value.isDead }?.key
@@ -154,7 +151,7 @@ public actor TargetJournal {
     var found: [Stray] = []
     for (id, job) in unclaimed where found.count < Self.maximumStrays {
       guard now - job.since > age * job.patience, !job.isOver else { continue }
-      found.append(Stray(id: id, mark: job.mark, isHeld: Self.isHeld(job.events)))
+      found.append(Stray(id: id, mark: job.mark, isHeld: job.isHeld))
     }
     for stray in found {
       unclaimed[stray.id]?.since = now

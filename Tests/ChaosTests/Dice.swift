@@ -1,24 +1,11 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
-/// What decides everything that the harness decides: one seed, one sequence (SplitMix64).
-struct Dice: Sendable {
-  private var state: UInt64
+import TestSupport
 
-  init(seed: UInt64) { state = seed }
+/// What decides everything that the harness decides: one seed, one sequence.
+typealias Dice = SplitMix64
 
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
-  }
-
-  /// A number from `low` up to `high`.
-  mutating func between(_ low: Double, _ high: Double) -> Double {
-    low + (high - low) * Double(next() >> 11) / 9_007_199_254_740_992
-  }
-
+extension Dice {
   mutating func below(_ count: Int) -> Int { Int(next() % UInt64(max(1, count))) }
 
   mutating func chance(_ probability: Double) -> Bool { between(0, 1) < probability }

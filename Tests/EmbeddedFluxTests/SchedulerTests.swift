@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
 import FluxJob
+import TestSupport
 import Testing
 
 @testable import EmbeddedFlux
@@ -205,7 +206,7 @@ import Testing
   /// With ends that are known exactly, and whatever comes behind: nobody gets what another has, the first that waits starts no later than it was
   /// told once, and all run.
   @Test(arguments: 0..<200) func noReservationIsPostponed(_ seed: UInt64) throws {
-    var random = Seeded(state: seed)
+    var random = SplitMix64(seed: seed)
     let nodes = Int.random(in: 1...4, using: &random)
     let cores = Int.random(in: 1...4, using: &random)
     var world = World(nodes: nodes, cores: cores, gpus: 1, properties: ["p": IDSet(0..<max(1, nodes / 2))])
@@ -249,7 +250,7 @@ import Testing
 
   /// Returns whether the job goes to the front.
   private func add(
-    _ id: UInt64, to world: inout World, _ nodes: Int, _ cores: Int, _ random: inout Seeded
+    _ id: UInt64, to world: inout World, _ nodes: Int, _ cores: Int, _ random: inout SplitMix64
   ) throws -> Bool {
     let isUrgent = Int.random(in: 0..<10, using: &random) == 0
     let duration = Double.random(in: 1..<20, using: &random).rounded()
@@ -265,18 +266,6 @@ import Testing
       }
     }
     return isUrgent
-  }
-
-  /// Numbers that are decided by a seed (SplitMix64).
-  struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-      state &+= 0x9e37_79b9_7f4a_7c15
-      var mixed = (state ^ (state >> 30)) &* 0xbf58_476d_1ce4_e5b9
-      mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-      return mixed ^ (mixed >> 31)
-    }
   }
 
   /// What others see of it: a job before one that waits, and when that starts.

@@ -1,19 +1,11 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
-/// A small generator with a seed, so that a property test that fails fails again.
-struct SplitMix64: RandomNumberGenerator {
-  private var state: UInt64
+import TestSupport
 
-  init(seed: UInt64) { state = seed }
+typealias SplitMix64 = TestSupport.SplitMix64
 
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
-  }
-
+/// What property tests draw.
+extension SplitMix64 {
   mutating func int(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &self) }
 
   mutating func bool() -> Bool { next() & 1 == 0 }
