@@ -145,7 +145,9 @@ extension DelegatedJob {
       let files = record.flatMap { OutputFiles($0.jobspec, id: id, nodes: mirror.nodeCount) }
       actions.append(.copy(target.uri, remote, output, files))
     }
-    if !mirror.remoteIsOver, let request = control.next() { actions.append(.control(target.uri, remote, request)) }
+    if !mirror.remoteIsOver, let request = control.next(isCancelled: wasCancelled) {
+      actions.append(.control(target.uri, remote, request))
+    }
     return actions.isEmpty && mirror.isOver ? end() : actions
   }
 }

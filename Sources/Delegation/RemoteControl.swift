@@ -78,16 +78,18 @@ struct RemoteControl: Hashable, Sendable {
   // MARK: Requests
 
   /// The next request, when none is under way and there is one.
-  mutating func next() -> DelegatedJob.Control? {
+  ///
+  /// - Parameter isCancelled: whether the owner has cancelled the job. Then only signals go on: a change that had to wait might let a copy go that is
+  ///   held, and what still runs may have to be killed.
+  mutating func next(isCancelled: Bool) -> DelegatedJob.Control? {
     guard underWay == nil else { return nil }
-    underWay = due
+    underWay = (isCancelled ? nil : dueChange) ?? signals.first.map { .signal($0) }
     return underWay
   }
 
-  private var due: DelegatedJob.Control? {
+  private var dueChange: DelegatedJob.Control? {
     if let remoteUrgency, urgency != remoteUrgency, urgencyIsDue || isUnreleased { return .urgency(urgency) }
-    if !updates.isEmpty { return .update(updates) }
-    return signals.first.map { .signal($0) }
+    return updates.isEmpty ? nil : .update(updates)
   }
 
   /// The answer to a request of an attempt that is over.

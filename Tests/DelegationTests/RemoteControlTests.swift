@@ -66,6 +66,23 @@ import Testing
     #expect(jobspec.duration == 60)
   }
 
+  /// A change that waited for the one before is not sent after a cancellation: it might let a held copy go. Signals still reach what runs.
+  @Test func nothingIsChangedAfterACancellation() throws {
+    var job = try MirrorTests.running()
+    _ = job.handle(.remote([.urgency(16)]))
+    #expect(control(&job, Self.urgency(0)) == [.urgency(0)])
+    #expect(control(&job, Self.urgency(30)) == [])
+    #expect(
+      job.handle(.origin(MirrorTests.cancel)).contains {
+        if case .cancel(_, MirrorTests.remote, _) = $0 { true } else { false }
+      })
+    #expect(control(&job, .controlled) == [])
+    #expect(control(&job, .cancelled) == [])
+    let update = MirrorTests.entry("jobspec-update", ["attributes.system.duration": 60.0])
+    #expect(control(&job, .origin(update)) == [])
+    #expect(control(&job, .signal(9)) == [.signal(9)])
+  }
+
   /// The release is lost with the connection: the target tells anew that the job is held, and it is released.
   @Test func aLostReleaseIsRepeated() throws {
     var job = try MirrorTests.mirroring()

@@ -40,6 +40,8 @@ import Testing
       seeds: [5_136_249_587_002_217_179, 5_136_249_587_002_269_019, 5_136_249_587_002_223_809]),
     // The answer to the preparation of logs was taken for that to the next attempt's choice.
     Mistake(words: "a step's answer comes before the next attempt", seeds: [7, 254]),
+    // A change of the urgency that had waited for the one before let a copy go that had been cancelled meanwhile.
+    Mistake(words: "nothing is changed after a cancellation", seeds: [5_079_304_012_876_036_157]),
   ]
 
   /// The same in worlds in which jobs go elsewhere.
