@@ -21,6 +21,7 @@ extension DelegatedJob {
     default: return []
     }
     isFollowing = true
+    reason = nil
     seen()
     guard isUnknown else { return advance() }
     isUnknown = false

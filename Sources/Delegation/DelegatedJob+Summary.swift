@@ -47,11 +47,21 @@ extension DelegatedJob {
       "choosing"
     case .queueing: "queued"
     case .submitting, .recording, .releasing, .pausing(.submit), .pausing(.record), .pausing(.release): "submitting"
-    case .mirroring: "mirroring"
+    case .mirroring: isUnknown ? "unknown" : "mirroring"
     case .pausing(.follow), .reconsidering: "unknown"
     case .pausing(.mirror): "mirroring"
     case .cancelling, .pausing(.cancel): "cancelling"
     case .concluding, .pausing(.conclude), .ended: "ending"
+    }
+  }
+}
+
+extension DelegatedJob.Next {
+  /// Whether it is to ask a target for something: until there is an answer, nothing more is known than before.
+  var asksTarget: Bool {
+    switch self {
+    case .search, .look, .follow, .cancel: true
+    default: false
     }
   }
 }

@@ -69,6 +69,7 @@ extension DelegatedJob {
   mutating func found(_ remote: JobID, at place: Target, _ number: Int) -> [Action] {
     guard state == .searching else { return late("a search") }
     tries = 0
+    reason = nil
     hasSearched = true
     isNew = false
     let isOnRecord = hasSelected && target?.uri == place.uri && attempt == number
@@ -113,10 +114,12 @@ extension DelegatedJob {
       hasSearched = true
       // The target on record may not be one of those that are configured now.
       if hasSelected { return look() }
+      reason = nil
       return wasCancelled ? end() : choose()
     }
     guard state == .looking else { return late("a search") }
     tries = 0
+    reason = nil
     seen()
     if let remote { return accepted(remote) }
     if wasCancelled { return end() }
@@ -160,6 +163,7 @@ extension DelegatedJob {
 
   mutating func cancelledThere() -> [Action] {
     guard case .cancelling(let remote) = state else { return late("a cancellation") }
+    reason = nil
     // A job that runs at home as well has its end from its target, as always.
     // A copy that is not on record has never been released.
     guard mirror.hasBegun, isKept, isOnRecord else { return end() }

@@ -470,7 +470,7 @@ public struct DelegatedJob: Hashable, Sendable {
 
   mutating func resume() -> [Action] {
     guard case .pausing(let next) = state else { return [] }
-    reason = nil
+    if !next.asksTarget { reason = nil }
     switch next {
     case .read:
       state = .reading

@@ -172,15 +172,18 @@ struct JobMirror: Hashable, Sendable {
     status != nil || exceptionType != nil || remoteIsOver || !done.isDisjoint(with: [.finish, .except])
   }
 
-  /// What is left of it for another attempt: nothing, or, when the origin job runs already, that it does.
+  /// What is left of it for another attempt: what the origin job was given, which is all that it needs to run, or that it runs already.
+  ///
+  /// After a restart of the origin that has lost its `alloc`, a job that does not run may have its prolog.
   var ofNextAttempt: JobMirror {
     var next = JobMirror()
+    next.isAnnounced = isAnnounced
+    next.isAllocating = isAllocating
+    next.holds = holds
     guard hasBegun else { return next }
     next.done = done.intersection([.prepare, .allocate, .start])
     next.isAnnounced = true
-    next.isAllocating = isAllocating
     next.isInherited = isInherited
-    next.holds = holds
     next.memos = memos
     next.hasToBeRenewed = true
     return next

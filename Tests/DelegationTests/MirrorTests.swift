@@ -257,7 +257,10 @@ import Testing
     // It is shown once, and taken back when the target is there again.
     #expect(job.handle(.lost(TargetFailure("down", isTransient: true))) == [.pause(2)])
     _ = job.handle(.timer)
+    // While it is asked for, nothing more is known than before.
+    #expect(job.summary.state == "unknown" && job.reason == "down")
     #expect(job.handle(.following) == [.annotate(["delegate": ["unknown": .null]])])
+    #expect(job.summary.state == "mirroring" && job.reason == nil)
   }
 
   /// The target is lost while a step is being written: the step counts, and is not done again.

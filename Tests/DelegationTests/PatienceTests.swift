@@ -112,6 +112,30 @@ import Testing
       ])
   }
 
+  /// An origin that was restarted has lost the event `alloc`, but not that the job has its prolog: the next attempt does not add a second one.
+  @Test func aSecondAttemptKnowsOfTheProlog() throws {
+    let begun = MirrorTests.entry("delegate::start", ["timestamp": 5.0])
+    var job = try job(Self.atLeastOnce, [MirrorTests.selected, MirrorTests.accepted, begun, Self.prolog])
+    let lost = job.handle(.lost(Self.lost))
+    guard case .awaitPatience(_, .atLeastOnce, _, _, let number) = lost[1] else {
+      Issue.record("\(lost)")
+      return
+    }
+    _ = job.handle(.impatient(number))
+    _ = job.handle(.lost(Self.lost))
+    _ = job.handle(.chosen(Self.other))
+    #expect(names(job.handle(.written)) == ["sweep", "delegate::select"])
+    _ = job.handle(.written)
+    _ = job.handle(.accepted(JobID(rawValue: 100)))
+    _ = job.handle(.written)
+    _ = job.handle(.following)
+    _ = job.handle(.written)
+    let started = job.handle(.remote([.urgency(0), .urgency(16), .started(at: 9, MirrorTests.resources)]))
+    #expect(
+      started.contains(.allocate(MirrorTests.resources, started: nil, isHeld: true, target: Self.other.name)),
+      "\(started)")
+  }
+
   /// Its agent dies in between: the next one empties the logs before it chooses.
   @Test func takenOverBetweenTwoAttempts() throws {
     let failed = MirrorTests.entry("delegate::exception", ["attempt": 1, "note": "b: it cannot be seen"])

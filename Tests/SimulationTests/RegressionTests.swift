@@ -60,6 +60,10 @@ import Testing
     Mistake(
       words: "the logs are opened again for a new attempt",
       seeds: [6_136_091_002_789_540_179, 6_136_091_002_789_546_380, 6_136_091_002_789_556_169]),
+    // An origin that was restarted had a job's prolog and not its resources: the next attempt added a second prolog.
+    Mistake(words: "the next attempt knows of the prolog", seeds: [3_569_250_518_544_574_190]),
+    // While a lost target was asked once more, nobody said why the job waited.
+    Mistake(words: "the reason stays until there is an answer", seeds: [3_569_250_518_544_656_389]),
   ]
 
   @Test(arguments: mistakesElsewhere) func doesNotComeBackElsewhere(_ mistake: Mistake) {
