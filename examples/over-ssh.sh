@@ -31,7 +31,7 @@ ready() {
 
 # The server lives as long as descriptor 9 is open.
 mkfifo "$dir/hold"
-sh "$root/scripts/sshd-on-loopback" "$dir/sshd" <"$dir/hold" >"$dir/sshd.out" 2>&1 &
+sh "$root/scripts/ssh-server" "$dir/sshd" <"$dir/hold" >"$dir/sshd.out" 2>&1 &
 exec 9>"$dir/hold"
 trap stop EXIT
 trap 'exit 130' INT TERM

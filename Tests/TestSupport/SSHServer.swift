@@ -21,17 +21,22 @@ package struct SSHServer: Sendable {
   package static func withServer<Result: Sendable>(
     _ body: @Sendable @escaping (SSHServer) async throws -> Result
   ) async throws -> Result {
+    try await withScript("ssh-server") { try await body(SSHServer(directory: $0)) }
+  }
+
+  /// Runs a script of the project that makes a directory, prints `ready` and serves until its input ends, with `body` in the meantime.
+  static func withScript<Result: Sendable>(
+    _ name: String, _ arguments: [String] = [], _ body: @Sendable @escaping (_ directory: String) async throws -> Result
+  ) async throws -> Result {
     let directory = try temporaryDirectory("ssh")
     defer { remove(directory) }
-    let script = Source.root + "/scripts/sshd-on-loopback"
+    let words = ["\(Source.root)/scripts/\(name)", directory + "/d"] + arguments
     let result = try await Subprocess.run(
-      .path("/bin/sh"), arguments: [script, directory + "/d"], input: .inputWriter, output: .sequence, error: .discarded
+      .path("/bin/sh"), arguments: Arguments(words), input: .inputWriter, output: .sequence, error: .discarded
     ) { execution in
       for try await line in execution.standardOutput.strings() where line.trimmed == "ready" { break }
       let outcome: Swift.Result<Result, any Error>
-      do { outcome = .success(try await body(SSHServer(directory: directory + "/d"))) } catch {
-        outcome = .failure(error)
-      }
+      do { outcome = .success(try await body(directory + "/d")) } catch { outcome = .failure(error) }
       try await execution.standardInputWriter.finish()
       return outcome
     }

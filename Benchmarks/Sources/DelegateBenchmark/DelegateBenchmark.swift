@@ -16,21 +16,22 @@ import Logging
 ///                                                             a plain job with bad targets configured and used, and without the plugin
 ///     DelegateBenchmark instance COUNT URI FLUX_URI PROGRAM   an embedded instance, a real Flux ("-": none) and a loop that starts processes
 ///     DelegateBenchmark storm COUNT ORIGIN_URI PLUGIN         COUNT jobs delegated to nobody at once
+///     DelegateBenchmark size COUNT PROGRAM                    embedded instances with a state directory: one that has had COUNT jobs, and one of 1000
 @main
 struct DelegateBenchmark {
   static let logger = Logger(label: "benchmark") { _ in SwiftLogNoOpLogHandler() }
 
   static func main() async throws {
     let words = CommandLine.arguments.dropFirst()
-    guard words.count == (["accept", "home", "instance"].contains(words.first) ? 5 : 4), let count = Int(words[2]),
-      count > 0
-    else {
+    let wanted = ["accept": 5, "home": 5, "instance": 5, "size": 3][words.first ?? ""] ?? 4
+    guard words.count == wanted, let count = Int(words[2]), count > 0 else {
       say(
         "usage: DelegateBenchmark plain COUNT WITHOUT_URI WITH_URI | accept COUNT ORIGIN_URI TARGET TARGET | "
           + "mirror, many or pending COUNT TARGET_URI ORIGIN_URI | home COUNT TARGET_URI ORIGIN_URI PLUGIN | "
-          + "instance COUNT URI FLUX_URI PROGRAM | storm COUNT ORIGIN_URI PLUGIN")
+          + "instance COUNT URI FLUX_URI PROGRAM | storm COUNT ORIGIN_URI PLUGIN | size COUNT PROGRAM")
       exit(2)
     }
+    if words.first == "size" { return try await InstanceSize(program: words[3]).measure(count) }
     let first = try FluxURI(parsing: words[3])
     switch words.first {
     case "home":

@@ -19,7 +19,6 @@ struct InstanceSpeed: Sendable {
 
   func measure(_ count: Int) async throws {
     var rates: (instance: [Double], flux: [Double], spawn: [Double]) = ([], [], [])
-    let listed = try await listing()
     for _ in 0..<Self.turns {
       rates.spawn.append(try Self.spawn(count))
       rates.instance.append(try await Self.rate(count, instance))
@@ -33,12 +32,10 @@ struct InstanceSpeed: Sendable {
       DelegateBenchmark.say("  Flux: \(Self.words(rates.flux))")
       DelegateBenchmark.say("  embedded / Flux: \(Self.rounded(Self.median(rates.instance) / Self.median(rates.flux)))")
     }
-    let more = try await listing()
-    DelegateBenchmark.say(
-      "the newest 100 of all inactive jobs: \(Self.rounded(listed.seconds * 1000)) ms of \(listed.jobs), "
-        + "\(Self.rounded(more.seconds * 1000)) ms of \(more.jobs)")
     var times: [Double] = []
-    for _ in 0..<Self.starts { times.append(try await start()) }
+    for _ in 0..<Self.starts {
+      times.append(try await LocalInstance.with(program, name: "start") { _, _, time in time })
+    }
     DelegateBenchmark.say(
       "start to the first answer: median \(Self.rounded(Self.median(times) * 1000)) ms of \(Self.starts)")
   }
@@ -46,7 +43,7 @@ struct InstanceSpeed: Sendable {
   // MARK: Jobs
 
   /// How many jobs a second are over when so many are submitted as fast as they are taken.
-  private static func rate(_ count: Int, _ connection: FluxConnection) async throws -> Double {
+  static func rate(_ count: Int, _ connection: FluxConnection) async throws -> Double {
     let start = ContinuousClock.now
     let width = 512
     try await withThrowingTaskGroup(of: Void.self) { group in
@@ -76,56 +73,10 @@ struct InstanceSpeed: Sendable {
     return Double(count) / DelegateBenchmark.seconds(ContinuousClock.now - start)
   }
 
-  /// How long it takes to list the newest 100 inactive jobs, and of how many.
-  private func listing() async throws -> (seconds: Double, jobs: Int) {
-    let request: JSON = [
-      "max_entries": 100, "attrs": ["all"], "since": 0.0, "constraint": ["states": [.int(64)]],
-    ]
-    var times: [Double] = []
-    for _ in 0..<20 {
-      let start = ContinuousClock.now
-      for try await _ in await instance.stream("job-list.list", request) {}
-      times.append(DelegateBenchmark.seconds(ContinuousClock.now - start))
-    }
-    let stats = try await instance.rpc("job-list.job-stats", [:])
-    return (Self.median(times), Int(stats["job_states"]?["inactive"]?.intValue ?? 0))
-  }
-
-  // MARK: Starting
-
-  private func start() async throws -> Double {
-    let path = "/tmp/fd-bench-\(getpid())/local"
-    let begin = ContinuousClock.now
-    var pid: pid_t = 0
-    let words: [String] = ["flux-delegate", "start", "--socket", path]
-    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
-    arguments.append(nil)
-    defer { for argument in arguments { free(argument) } }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    guard posix_spawn(&pid, program, &actions, nil, &arguments, environ) == 0 else { throw CancellationError() }
-    defer {
-      kill(pid, SIGTERM)
-      var status: CInt = 0
-      waitpid(pid, &status, 0)
-    }
-    while ContinuousClock.now - begin < .seconds(10) {
-      do {
-        try await FluxConnection.withConnection(to: FluxURI(local: path), logger: DelegateBenchmark.logger) {
-          _ = try await $0.rpc("attr.get", ["name": "size"])
-        }
-        return DelegateBenchmark.seconds(ContinuousClock.now - begin)
-      } catch { usleep(500) }
-    }
-    throw CancellationError()
-  }
-
   // MARK: Words
 
-  private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
-  private static func rounded(_ value: Double) -> String {
+  static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+  static func rounded(_ value: Double) -> String {
     value >= 100 ? String(Int(value)) : String((value * 100).rounded() / 100)
   }
   private static func words(_ values: [Double]) -> String { values.map(rounded).joined(separator: ", ") }
