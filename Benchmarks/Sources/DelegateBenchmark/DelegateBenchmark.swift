@@ -31,7 +31,10 @@ struct DelegateBenchmark {
           + "instance COUNT URI FLUX_URI PROGRAM | storm COUNT ORIGIN_URI PLUGIN | size COUNT PROGRAM")
       exit(2)
     }
-    if words.first == "size" { return try await InstanceSize(program: words[3]).measure(count) }
+    if words.first == "size" {
+      try await InstanceSize(program: words[3]).measure(count)
+      return try LocalInstance.clean()
+    }
     let first = try FluxURI(parsing: words[3])
     switch words.first {
     case "home":

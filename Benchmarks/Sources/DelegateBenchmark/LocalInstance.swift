@@ -21,6 +21,8 @@ struct LocalInstance: Sendable {
     _ body: @escaping @Sendable (LocalInstance, FluxConnection, Double) async throws -> Result
   ) async throws -> Result {
     let path = "\(directory)/\(name)/local"
+    mkdir(directory, 0o700)
+    mkdir("\(directory)/\(name)", 0o700)
     let start = ContinuousClock.now
     let pid = try spawn(program, ["start", "--socket", path] + options)
     defer {
@@ -39,14 +41,22 @@ struct LocalInstance: Sendable {
         }
       } catch let error as ConnectionError where error.code == .noSocket { usleep(500) }
     }
-    throw CancellationError()
+    DelegateBenchmark.say("\(program) start: no answer within 60 s")
+    exit(1)
   }
 
   /// Where everything of this run is.
   static let directory = "/tmp/fd-bench-\(getpid())"
 
-  /// Starts a process whose standard output goes nowhere.
-  static func spawn(_ program: String, _ words: [String]) throws -> pid_t {
+  /// Removes it.
+  static func clean() throws {
+    let pid = try spawn("/bin/rm", ["-rf", directory])
+    var status: CInt = 0
+    waitpid(pid, &status, 0)
+  }
+
+  /// Starts a process whose standard output goes nowhere, and its warnings neither, if it is wanted.
+  static func spawn(_ program: String, _ words: [String], isQuiet: Bool = false) throws -> pid_t {
     var pid: pid_t = 0
     var arguments: [UnsafeMutablePointer<CChar>?] = ([program] + words).map { strdup($0) }
     arguments.append(nil)
@@ -54,8 +64,12 @@ struct LocalInstance: Sendable {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+    if isQuiet { posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0) }
     defer { posix_spawn_file_actions_destroy(&actions) }
-    guard posix_spawn(&pid, program, &actions, nil, &arguments, environ) == 0 else { throw CancellationError() }
+    guard posix_spawn(&pid, program, &actions, nil, &arguments, environ) == 0 else {
+      DelegateBenchmark.say("\(program) cannot be started")
+      exit(1)
+    }
     return pid
   }
 
