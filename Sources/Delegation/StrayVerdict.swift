@@ -20,9 +20,15 @@ public enum StrayVerdict: Hashable, Sendable {
   ///   - isHeld: whether it waits for nothing but its release.
   ///   - record: the eventlog of its job at the origin, from its beginning.
   public init(_ remote: JobID, at place: FluxURI, isHeld: Bool, record: [EventlogEntry]) {
-    let recorded = record.lastIndex { entry in
-      (entry.name == "delegated" || entry.name == "delegate::submit") && JobID(entry.context?["jobid"]) == remote
-        && entry.context?["uri"]?.stringValue ?? place.description == place.description
+    // Two targets may give the same id. `delegated` does not say where it was: the choice before it does.
+    let recorded = record.indices.last { index in
+      let entry = record[index]
+      guard entry.name == "delegated" || entry.name == "delegate::submit",
+        JobID(entry.context?["jobid"]) == remote
+      else { return false }
+      let chosen = record[..<index].last { $0.name == "delegate::select" }
+      let uri = (entry.context?["uri"] ?? chosen?.context?["uri"])?.stringValue
+      return uri ?? place.description == place.description
     }
     if isHeld, recorded == nil {
       self = .second

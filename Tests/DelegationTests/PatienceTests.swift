@@ -328,5 +328,16 @@ import Testing
     #expect(verdict(record + [failed], at: place, isHeld: false) == .abandoned)
     // The same number at another target is another job.
     #expect(verdict(record, at: Self.other.uri, isHeld: true) == .second)
+    // The event of a job that was handed over says no place: the choice before it does.
+    let handed = MirrorTests.entry("delegated", ["jobid": MirrorTests.remote.json])
+    let chosen = MirrorTests.submitted + [MirrorTests.selected, handed]
+    #expect(verdict(chosen, at: place, isHeld: true) == .unknown)
+    #expect(verdict(chosen, at: Self.other.uri, isHeld: true) == .second)
+    let again = MirrorTests.submitted + [MirrorTests.selected, failed, Self.otherSelected, handed]
+    #expect(verdict(again, at: Self.other.uri, isHeld: true) == .unknown)
+    #expect(verdict(again, at: place, isHeld: true) == .second)
   }
+
+  private static let otherSelected = MirrorTests.entry(
+    "delegate::select", ["attempt": 2, "uri": .string(other.uri.description)])
 }
