@@ -124,9 +124,13 @@ extension CommandContext {
     try await FluxConnection.withConnection(to: uri, configuration: connectionConfiguration, logger: logger, body)
   }
 
+  /// How long an answer may be: a job's whole output comes in one, of `flux job info ID guest.output`.
+  private static let maximumMessageLength = 1 << 30
+
   /// Requests wait for ever, as those of Flux's commands: the user has Ctrl-C.
   var connectionConfiguration: FluxConnection.Configuration {
     var configuration = FluxConnection.Configuration()
+    configuration.maximumMessageLength = Self.maximumMessageLength
     configuration.requestTimeout = .zero
     configuration.environment = environment
     return configuration

@@ -45,6 +45,9 @@ struct JobEventlogCommand: ContextCommand {
         "job-info.lookup", ["id": job.json, "keys": [.string(path.path)], "flags": 0])
     } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
       throw path.notFound(job: id)
+    } catch let error as RPCError where error.errnum == Errnum.overflow.rawValue {
+      // It is too long for one answer.
+      return try await printWatched(job, path, formatter, connection, context)
     }
     var formatter = formatter
     var text = ""
@@ -52,5 +55,16 @@ struct JobEventlogCommand: ContextCommand {
       text += formatter.text(of: try EventlogEntry(parsing: String(line)), line: String(line)) + "\n"
     }
     context.output.write(text)
+  }
+
+  private func printWatched(
+    _ job: JobID, _ path: EventlogPath, _ formatter: EventlogFormatter, _ connection: FluxConnection,
+    _ context: CommandContext
+  ) async throws {
+    var formatter = formatter
+    for try await event in await EventlogWatch.open(path.path, of: job, on: connection, flags: .initialSentinel) {
+      guard let event else { return }
+      context.output.write(formatter.text(of: event.entry, line: event.line) + "\n")
+    }
   }
 }

@@ -41,7 +41,11 @@ final class Broker {
   /// Told of a topic that is answered with ENOSYS.
   var unanswered: (String) -> Void = { _ in }
   /// Where the state is kept; nothing leaves before what it tells of is written.
-  var store: StateStore?
+  var store: StateStore? {
+    didSet { outflow.held = { [weak store] in store?.held(for: $0) ?? 0 } }
+  }
+  /// What is on its way to the clients.
+  private(set) lazy var outflow = Outflow { [weak self] in self?.later($0) }
 
   init(loop: any EventLoop, logger: Logger) {
     self.loop = loop
@@ -78,11 +82,13 @@ final class Broker {
     nextClient += 1
     let id = "\(clientPrefix)-\(nextClient)"
     clients[id] = Client(send: send, userID: userID)
+    outflow.add(id)
     return id
   }
 
   func removeClient(_ id: String) {
     guard let client = clients.removeValue(forKey: id) else { return }
+    outflow.remove(id)
     for service in distinctServices { service.disconnect(.client(id)) }
     for message in client.disconnects.messages { _ = forward(message) }
     // As in Flux, requests that this client had not answered yet stay without an answer.
@@ -205,6 +211,15 @@ final class Broker {
   func respond(_ request: Request, _ payload: JSON? = nil) {
     send(Message.response(to: request.message, payload: payload.map(Message.payload(of:))), to: request.message)
   }
+
+  /// Answers with what a source sends, as fast as the client reads it.
+  func respond(_ request: Request, from source: @escaping Outflow.Source) {
+    guard let client = request.message.routes?.first else { return }
+    outflow.start(for: client, source)
+  }
+
+  /// Whether the client of a request reads about as fast as it is answered.
+  func hasRoom(for request: Request) -> Bool { request.message.routes?.first.map(outflow.hasRoom) ?? false }
 
   /// Answers with text that is not JSON.
   func respond(_ request: Request, raw text: String) {

@@ -7,7 +7,12 @@ import FluxWire
 final class JobInfoService: Service {
   private struct Watch {
     var job: JobID
-    var path: String
+    var log: StateBatch.Log
+    /// How far it has got.
+    let cursor: LogCursor
+    var isSentinelDue: Bool
+    /// Whether it has all that there is, and is told of each entry. Else it takes them from the log, as fast as they are read.
+    var isLive = false
   }
 
   private unowned let broker: Broker
@@ -22,16 +27,16 @@ final class JobInfoService: Service {
     self.manager = manager
     updates = JobUpdates(broker, manager)
     manager.observers.append { [weak self] job, entry in
-      self?.tell(job, "eventlog", line: { entry.line })
+      self?.tell(job, .events, line: { entry.line })
       if entry.name == "start" { self?.tellPrepared(job) }
       guard entry.name == "clean" else { return }
       // The guest logs of a job that never started end here too.
-      for path in ["eventlog", "guest.exec.eventlog", "guest.output"] { self?.end(job, path) }
+      for log in Self.logs.values { self?.end(job, log) }
     }
     manager.guestObservers.append { [weak self] job, log, line in
-      guard let line else { return self?.end(job, log.rawValue) ?? () }
-      // Logs may be prepared before the job starts; who follows them sees them from then on.
-      if job.hasStarted || job.isExecuted { self?.tell(job, log.rawValue, line: { line }) }
+      guard let self else { return }
+      guard let line else { return end(job, log.place) }
+      if isVisible(job, log.place) { tell(job, log.place, line: { line }) }
     }
   }
 
@@ -74,8 +79,15 @@ final class JobInfoService: Service {
         answer[name] = .string(value)
       }
     }
-    broker.respond(request, .object(answer))
+    let payload = Message.payload(of: .object(answer))
+    guard payload.readableBytes <= Self.maximumAnswer else {
+      throw ServiceError(.overflow, "the answer is longer than 64 MiB: follow the log instead (flux job attach)")
+    }
+    broker.respond(to: request.message, payload: payload)
   }
+
+  /// The longest answer to a lookup, in bytes. Logs that are longer can be followed.
+  private static let maximumAnswer = 64 << 20
 
   private func document(_ job: Job, _ name: String, current: Bool) -> String? {
     switch name {
@@ -98,29 +110,53 @@ final class JobInfoService: Service {
   private func watch(_ request: Request) throws(ServiceError) {
     let flags = request.payload["flags"]?.intValue ?? 0
     guard request.isStreaming, flags & ~3 == 0 else { throw ServiceError(.protocolError) }
-    let known = try manager.job(try request.jobID(), unknown: ServiceError(.noEntry))
+    let job = try manager.job(try request.jobID(), unknown: ServiceError(.noEntry))
     let path = try request.string("path")
-    let job = try manager.whole(known, withLogs: path != "eventlog")
-    let lines: [String]
-    let isOpen: Bool
-    switch path {
-    case "eventlog":
-      lines = job.eventlog.map(\.line)
-      isOpen = job.isActive
-    case "guest.exec.eventlog", "guest.output":
-      let isVisible = job.hasStarted || job.isExecuted || !job.isActive
-      lines = !isVisible ? [] : path == "guest.output" ? job.output : job.execLog
-      isOpen = job.isActive && job.isGuestOpen
-    default: throw ServiceError(.noEntry)
-    }
+    guard let log = Self.logs[path] else { throw ServiceError(.noEntry) }
+    let cursor = LogCursor(manager, job.id, log)
     // A log that may still come into being is waited for. Those of a job that never started are empty; else it is not there.
-    if lines.isEmpty, !isOpen { throw ServiceError(job.times[.run] == nil ? .noData : .noEntry) }
-    for line in lines { broker.respond(request, ["event": .string(line)]) }
-    // A response without a payload: the end of what is there already.
-    if flags & 2 != 0 { broker.respond(request) }
-    guard isOpen else { return broker.respond(request, errnum: .noData) }
-    let number = watches.add(request, Watch(job: job.id, path: path))
+    let first = isVisible(job, log) ? try cursor.next() : nil
+    if first == nil, !isOpen(job, log) { throw ServiceError(job.times[.run] == nil ? .noData : .noEntry) }
+    if let first { broker.respond(request, ["event": .string(first)]) }
+    let watch = Watch(job: job.id, log: log, cursor: cursor, isSentinelDue: flags & 2 != 0)
+    let number = watches.add(request, watch)
     byJob[job.id, default: []].insert(number)
+    broker.respond(request, from: { [weak self] in self?.replay(number) ?? false })
+  }
+
+  private static let logs: [String: StateBatch.Log] = [
+    "eventlog": .events, "guest.exec.eventlog": .execution, "guest.output": .output,
+  ]
+
+  private func isOpen(_ job: Job, _ log: StateBatch.Log) -> Bool {
+    job.isActive && (log == .events || job.isGuestOpen)
+  }
+
+  /// Logs may be prepared before the job starts; who follows them sees them from then on.
+  private func isVisible(_ job: Job, _ log: StateBatch.Log) -> Bool {
+    log == .events || job.hasStarted || job.isExecuted || !job.isActive
+  }
+
+  /// Gives the next entry of what is there already, until the stream is as far as its log.
+  private func replay(_ number: UInt64) -> Bool {
+    guard let (request, watch) = watches.streams[number] else { return false }
+    do throws(ServiceError) {
+      guard let job = manager.jobs[watch.job] else { throw ServiceError(.noEntry) }
+      if isVisible(job, watch.log), let line = try watch.cursor.next() {
+        broker.respond(request, ["event": .string(line)])
+        return true
+      }
+      // A response without a payload: the end of what is there already.
+      if watch.isSentinelDue { broker.respond(request) }
+      guard isOpen(job, watch.log) else { throw ServiceError(.noData) }
+      var watch = watch
+      watch.isSentinelDue = false
+      watch.isLive = true
+      watches.update(number, watch)
+    } catch {
+      remove(number, of: watch.job).map { broker.respond($0, errnum: error.errnum, text: error.text) }
+    }
+    return false
   }
 
   private func cancel(_ request: Request) {
@@ -128,24 +164,41 @@ final class JobInfoService: Service {
     remove(number, of: watch.job).map { broker.respond($0, errnum: .noData) }
   }
 
-  private func tell(_ job: Job, _ path: String, line: () -> String) {
+  private func tell(_ job: Job, _ log: StateBatch.Log, line: () -> String) {
     guard let numbers = byJob[job.id] else { return }
     var text: String?
     for number in numbers.sorted() {
-      guard let (request, watch) = watches.streams[number], watch.path == path else { continue }
+      guard let (request, watch) = watches.streams[number], watch.log == log, watch.isLive else { continue }
+      guard broker.hasRoom(for: request) else {
+        fallBehind(number, watch)
+        continue
+      }
       text = text ?? line()
+      watch.cursor.skip()
       broker.respond(request, ["event": .string(text ?? "")])
     }
   }
 
-  private func tellPrepared(_ job: Job) {
-    guard !job.isExecuted else { return }
-    for line in job.execLog { tell(job, "guest.exec.eventlog", line: { line }) }
-    for line in job.output { tell(job, "guest.output", line: { line }) }
+  /// Its client reads more slowly than the log grows.
+  private func fallBehind(_ number: UInt64, _ watch: Watch) {
+    guard let request = watches.streams[number]?.request else { return }
+    var watch = watch
+    watch.isLive = false
+    watches.update(number, watch)
+    broker.respond(request, from: { [weak self] in self?.replay(number) ?? false })
   }
 
-  private func end(_ job: Job, _ path: String) {
-    for number in (byJob[job.id] ?? []).sorted() where watches.streams[number]?.state.path == path {
+  private func tellPrepared(_ job: Job) {
+    guard !job.isExecuted else { return }
+    for line in job.execLog { tell(job, .execution, line: { line }) }
+    for line in job.output { tell(job, .output, line: { line }) }
+  }
+
+  /// Those that are behind come to the end by themselves, but when the log was emptied.
+  private func end(_ job: Job, _ log: StateBatch.Log) {
+    let isEmptied = isOpen(job, log)
+    for number in (byJob[job.id] ?? []).sorted() {
+      guard let watch = watches.streams[number]?.state, watch.log == log, watch.isLive || isEmptied else { continue }
       remove(number, of: job.id).map { broker.respond($0, errnum: .noData) }
     }
   }

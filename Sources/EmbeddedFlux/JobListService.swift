@@ -70,12 +70,20 @@ final class JobListService: Service {
     guard request.isStreaming else {
       return broker.respond(request, ["jobs": .array(found.map { JobSummary($0).json(attributes) })])
     }
-    for (index, job) in found.enumerated() {
-      var response: JSON = ["jobs": [JobSummary(job).json(attributes)]]
-      if index == 0 { response["version"] = 1 }
-      broker.respond(request, response)
-    }
-    broker.respond(request, errnum: .noData)
+    var next = 0
+    broker.respond(
+      request,
+      from: { [broker] in
+        guard next < found.count else {
+          broker.respond(request, errnum: .noData)
+          return false
+        }
+        var response: JSON = ["jobs": [JobSummary(found[next]).json(attributes)]]
+        if next == 0 { response["version"] = 1 }
+        broker.respond(request, response)
+        next += 1
+        return true
+      })
   }
 
   /// Pending by priority, running by start, the newest first: Flux's order. After them come the inactive, by end.

@@ -128,20 +128,32 @@ extension JobManager {
 
   /// The job with all its documents, read back when they are not in memory.
   func whole(_ job: Job, withLogs: Bool = false) throws(ServiceError) -> Job {
-    guard job.body == nil, let store else { return job }
-    do throws(Database.Failure) {
-      return try store.read { reader throws(Database.Failure) in
-        guard let entry = try reader.entry(job.id), let found = try reader.job(entry) else {
-          throw Database.Failure(code: 11, text: "job \(job.id) is not in the state directory any more")
-        }
-        found.isGuestOpen = false
-        if withLogs {
-          found.body?.execLog = try reader.lines(job.id, .execution)
-          found.body?.output = try reader.lines(job.id, .output)
-        }
-        return found
+    guard job.body == nil else { return job }
+    let found = try read(job) { (reader) throws(Database.Failure) -> Job in
+      guard let entry = try reader.entry(job.id), let found = try reader.job(entry) else {
+        throw Database.Failure(code: 11, text: "job \(job.id) is not in the state directory any more")
       }
-    } catch {
+      found.isGuestOpen = false
+      if withLogs {
+        found.body?.execLog = try reader.lines(job.id, .execution)
+        found.body?.output = try reader.lines(job.id, .output)
+      }
+      return found
+    }
+    return found ?? job
+  }
+
+  /// A part of a log that is not in memory, the first after another one; nil when there is none.
+  func page(of job: Job, _ log: StateBatch.Log, after batch: Int64) throws(ServiceError) -> (
+    batch: Int64, lines: [String]
+  )? {
+    try read(job) { (reader) throws(Database.Failure) in try reader.page(job.id, log, after: batch) } ?? nil
+  }
+
+  /// Nil when nothing is kept on disk.
+  private func read<T>(_ job: Job, _ body: (StateReader) throws(Database.Failure) -> T) throws(ServiceError) -> T? {
+    guard let store else { return nil }
+    do throws(Database.Failure) { return try store.read(body) } catch {
       log.append(level: 3, "state", "cannot read job \(job.id): \(error)")
       throw ServiceError(Errnum(UInt32(error.errnum)), error.text)
     }

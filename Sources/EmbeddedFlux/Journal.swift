@@ -14,9 +14,31 @@ final class Journal {
     func lets(_ name: String) -> Bool { !deny.contains(name) && (allow?.contains(name) ?? true) }
   }
 
+  /// The jobs of the backlog that have not been told of yet: the same in their order, and as a set.
+  private final class Backlog {
+    private var order: ArraySlice<JobID>
+    private(set) var due: Set<JobID>
+
+    init(_ ids: [JobID]) {
+      order = ids[...]
+      due = Set(ids)
+    }
+
+    func next() -> JobID? {
+      guard let id = order.popFirst() else { return nil }
+      due.remove(id)
+      return id
+    }
+  }
+
+  private struct Stream {
+    var filter: Filter
+    let backlog: Backlog
+  }
+
   private unowned let broker: Broker
   private unowned let manager: JobManager
-  private var streams = StreamSet<Filter>()
+  private var streams = StreamSet<Stream>()
 
   init(_ broker: Broker, _ manager: JobManager) {
     self.broker = broker
@@ -33,14 +55,29 @@ final class Journal {
       allow: request.payload["allow"]?.objectValue.map { Set($0.keys) },
       deny: Set(request.payload["deny"]?.objectValue?.keys ?? []))
     let isFull = request.payload["full"]?.boolValue ?? false
-    for id in manager.order {
-      guard let known = manager.jobs[id], isFull || known.isActive else { continue }
-      let job = try manager.whole(known)
-      let events = job.eventlog.filter { filter.lets($0.name) }
-      if !events.isEmpty { broker.respond(request, response(job, events)) }
+    let ids = manager.order.filter { id in manager.jobs[id].map { isFull || $0.isActive } ?? false }
+    let number = streams.add(request, Stream(filter: filter, backlog: Backlog(ids)))
+    broker.respond(request, from: { [weak self] in self?.replay(number) ?? false })
+  }
+
+  /// Tells of the next job of the backlog: all that has happened to it until now.
+  private func replay(_ number: UInt64) -> Bool {
+    guard let (request, stream) = streams.streams[number] else { return false }
+    guard let id = stream.backlog.next() else {
+      broker.respond(request, ["id": -1, "events": []])
+      return false
     }
-    broker.respond(request, ["id": -1, "events": []])
-    _ = streams.add(request, filter)
+    guard let known = manager.jobs[id] else { return true }
+    do throws(ServiceError) {
+      let job = try manager.whole(known)
+      let events = job.eventlog.filter { stream.filter.lets($0.name) }
+      if !events.isEmpty { broker.respond(request, response(job, events)) }
+      return true
+    } catch {
+      streams.remove(number)
+      broker.respond(request, errnum: error.errnum, text: error.text)
+      return false
+    }
   }
 
   func cancel(_ request: Request) {
@@ -52,7 +89,9 @@ final class Journal {
 
   private func tell(_ job: Job, _ entry: EventlogEntry) {
     guard !streams.streams.isEmpty else { return }
-    for (request, filter) in streams.streams.values where filter.lets(entry.name) {
+    for (request, stream) in streams.streams.values where stream.filter.lets(entry.name) {
+      // What is still to come of the backlog has this event in it.
+      guard !stream.backlog.due.contains(job.id) else { continue }
       broker.respond(request, response(job, [entry]))
     }
   }

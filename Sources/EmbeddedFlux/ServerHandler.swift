@@ -18,7 +18,6 @@ final class ServerHandler: ChannelInboundHandler {
 
   private let core: InstanceCore
   private var client: String?
-  private var backlog = 0
 
   private init(_ core: InstanceCore) { self.core = core }
 
@@ -74,13 +73,12 @@ final class ServerHandler: ChannelInboundHandler {
 
   private func send(_ message: Message, _ context: ChannelHandlerContext) {
     let size = (message.payload?.readableBytes ?? 0) + 64
-    backlog += size
-    guard backlog <= Self.maximumBacklog else {
+    guard let client, core.broker.outflow.queued(size, for: client) <= Self.maximumBacklog else {
       core.log.append(level: 4, "broker", "a client that does not read was cut off")
       return context.close(promise: nil)
     }
     let sent = context.eventLoop.makePromise(of: Void.self)
-    sent.futureResult.assumeIsolated().whenComplete { _ in self.backlog -= size }
+    sent.futureResult.assumeIsolated().whenComplete { [core] _ in core.broker.outflow.sent(size, to: client) }
     context.writeAndFlush(wrapOutboundOut(message), promise: sent)
   }
 

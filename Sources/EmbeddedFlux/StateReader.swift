@@ -88,14 +88,27 @@ final class StateReader {
     return body
   }
 
+  /// The lines of a log that were written with one transaction, the first after another one's; nil when there are none.
+  func page(_ id: JobID, _ log: StateBatch.Log, after batch: Int64) throws(Database.Failure) -> (
+    batch: Int64, lines: [String]
+  )? {
+    var page: (batch: Int64, lines: [String])?
+    let query = "SELECT batch, text FROM lines WHERE job = ? AND log = ? AND batch > ? ORDER BY batch LIMIT 1"
+    try database.query(query, [id.value, .int(log.rawValue), .int(batch)]) { row in
+      page = (row.int(0), Self.lines(row.text(1) ?? ""))
+    }
+    return page
+  }
+
+  private static func lines(_ text: String) -> [String] {
+    text.utf8.split(separator: UInt8(ascii: "\n")).map { Substring($0) + "\n" }
+  }
+
   /// The lines of a log.
   func lines(_ id: JobID, _ log: StateBatch.Log) throws(Database.Failure) -> [String] {
     var lines: [String] = []
     let query = "SELECT text FROM lines WHERE job = ? AND log = ? ORDER BY batch"
-    try database.query(query, [id.value, .int(log.rawValue)]) { row in
-      let text = row.text(0) ?? ""
-      lines += text.utf8.split(separator: UInt8(ascii: "\n")).map { Substring($0) + "\n" }
-    }
+    try database.query(query, [id.value, .int(log.rawValue)]) { row in lines += Self.lines(row.text(0) ?? "") }
     return lines
   }
 }

@@ -36,6 +36,7 @@ final class StateStore {
   private var waiters: [(number: Int64, waiter: Waiter)] = []
   private var head = 0
   private var heldBytes = 0
+  private var heldFor: [String: Int] = [:]
   private var roomWaiters: [() -> Void] = []
   private(set) var failure: Database.Failure?
   /// Told of jobs whose submission could not be written, and was answered with an error.
@@ -137,9 +138,18 @@ final class StateStore {
   func hold(_ message: Message, for client: String) -> Bool {
     guard !isIdle else { return false }
     if failure != nil, StateGate.passes(message) { return false }
-    heldBytes += Self.size(message)
+    countHeld(Self.size(message), for: client)
     waiters.append((next, .message(message, client: client)))
     return true
+  }
+
+  /// How many bytes wait for a client.
+  func held(for client: String) -> Int { heldFor[client] ?? 0 }
+
+  private func countHeld(_ bytes: Int, for client: String) {
+    heldBytes += bytes
+    let left = (heldFor[client] ?? 0) + bytes
+    heldFor[client] = left == 0 ? nil : left
   }
 
   private static func size(_ message: Message) -> Int { (message.payload?.readableBytes ?? 0) + 256 }
@@ -151,13 +161,14 @@ final class StateStore {
       switch waiter {
       case .work(let work): work()
       case .message(let message, let client):
-        heldBytes -= Self.size(message)
+        countHeld(-Self.size(message), for: client)
         broker.deliver(message, to: client)
       }
     }
     guard head > 0 else { return }
     waiters.removeFirst(head)
     head = 0
+    broker.outflow.resumeAll()
   }
 
   private var hasRoom: Bool { batch.bytes + (written?.bytes ?? 0) < Self.maximumUnwritten }
@@ -198,7 +209,7 @@ final class StateStore {
         continue
       }
       if message.topic == StateGate.submission, let id = JobID((try? message.json())?["id"]) { ids.append(id) }
-      heldBytes -= Self.size(message)
+      countHeld(-Self.size(message), for: client)
       message.detail = UInt32(failure.errnum)
       message.payload = Message.payload(text: Self.words(failure))
       broker.deliver(message, to: client)

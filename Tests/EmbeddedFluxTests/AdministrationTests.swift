@@ -246,6 +246,7 @@ import Testing
       #expect(lines.count == 2 && lines[0].contains("cron.list") && lines[1].contains("job-manager.nosuch"), "\(lines)")
     }
     var topics = UnansweredTopics()
+    #expect(topics.line(for: "0-shell-f1.stdin") == nil, "a job that has ended has no shell, in Flux as well")
     let named = (0..<1000).compactMap { topics.line(for: "x.\($0)") }
     #expect(named.count == UnansweredTopics.maximum && named.last?.hasSuffix("others are not named any more") == true)
   }

@@ -51,14 +51,16 @@ import Testing
     return try #require(JobID(answer["id"]))
   }
 
-  /// Follows a job's eventlog to its end.
-  static func events(_ connection: FluxConnection, _ id: JobID, path: String = "eventlog") async throws
-    -> [EventlogEntry]
-  {
+  /// Follows a job's eventlog to an event, or to its end.
+  static func events(
+    _ connection: FluxConnection, _ id: JobID, path: String = "eventlog", until last: String? = nil
+  ) async throws -> [EventlogEntry] {
     var entries: [EventlogEntry] = []
     let request: JSON = ["id": id.json, "path": .string(path), "flags": 0]
     for try await response in await connection.stream("job-info.eventlog-watch", request) {
-      if let line = try response.json()?["event"]?.stringValue { entries.append(try EventlogEntry(parsing: line)) }
+      guard let line = try response.json()?["event"]?.stringValue else { continue }
+      entries.append(try EventlogEntry(parsing: line))
+      if entries.last?.name == last { break }
     }
     return entries
   }
@@ -299,7 +301,7 @@ import Testing
     }
   }
 
-  private static func connect(_ path: String, _ bytes: [UInt8]) throws -> CInt {
+  static func connect(_ path: String, _ bytes: [UInt8]) throws -> CInt {
     let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)

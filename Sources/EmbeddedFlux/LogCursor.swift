@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+
+/// Reads a log of a job from its beginning, an entry at a time, wherever it is meanwhile: in memory, or in the state directory once the job has ended.
+/// No more than a transaction's worth of it is read from there at once.
+final class LogCursor {
+  private unowned let manager: JobManager
+  private let id: JobID
+  private let log: StateBatch.Log
+  /// How many entries were given.
+  private var count = 0
+  // On disk.
+  private var batch: Int64 = -1
+  private var page: ArraySlice<String> = []
+  /// How many entries on disk were given from memory.
+  private var known = 0
+  private var isOnDisk = false
+
+  init(_ manager: JobManager, _ id: JobID, _ log: StateBatch.Log) {
+    self.manager = manager
+    self.id = id
+    self.log = log
+  }
+
+  /// The next entry; nil when it has none now.
+  func next() throws(ServiceError) -> String? {
+    guard let job = manager.jobs[id] else { throw ServiceError(.noEntry) }
+    let line = job.body == nil ? try nextOnDisk(job) : nextInMemory(job)
+    if line != nil { count += 1 }
+    return line
+  }
+
+  /// The next entry has been given by somebody else.
+  func skip() { count += 1 }
+
+  private func nextInMemory(_ job: Job) -> String? {
+    isOnDisk = false
+    return switch log {
+    case .events: count < job.eventlog.count ? job.eventlog[count].line : nil
+    case .execution: count < job.execLog.count ? job.execLog[count] : nil
+    case .output: count < job.output.count ? job.output[count] : nil
+    }
+  }
+
+  private func nextOnDisk(_ job: Job) throws(ServiceError) -> String? {
+    if !isOnDisk {
+      isOnDisk = true
+      batch = -1
+      page = []
+      known = count
+    }
+    while page.isEmpty {
+      guard let read = try manager.page(of: job, log, after: batch) else { return nil }
+      batch = read.batch
+      page = read.lines.dropFirst(known)
+      known -= read.lines.count - page.count
+    }
+    return page.removeFirst()
+  }
+}
