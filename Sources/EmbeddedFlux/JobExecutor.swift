@@ -56,8 +56,8 @@ final class JobExecutor {
     let job = run.job
     guard let resources = job.resources else { return }
     guard job.state == .run else { return run.abort(WaitStatus(signal: Int(job.endSignal))) }
-    let layout = run.layout
     do throws(JobFiles.Failure) { try run.prepare(directory: directory) } catch { return fail(run, error) }
+    let layout = run.layout
     log(
       job, "shell.init",
       [
@@ -85,7 +85,7 @@ final class JobExecutor {
     checkDirectory(run)
     let resourcesFirst = resources.ranks.first?.rank ?? 0
     run.start(environment: environment(job, layout), hostnames: setsHostname, leader: resourcesFirst)
-    if run.hasStarted { log(job, "shell.start", ["taskmap": layout.taskMap]) }
+    if run.hasStarted { log(job, "shell.start", ["taskmap": layout.map.json]) }
     limit(job)
   }
 

@@ -66,7 +66,8 @@ final class JobFiles {
     try checkInput(streams)
   }
 
-  private static func directory(_ wanted: String?) -> String {
+  /// Where files are, whose names are relative.
+  static func directory(_ wanted: String?) -> String {
     guard let wanted else { return "." }
     // As the tasks themselves, which are started in /tmp then.
     return access(wanted, X_OK) == 0 ? wanted : "/tmp"

@@ -30,11 +30,11 @@ final class JobRun: Service {
   private static let lingerTime = 1.0
 
   /// How much standard input may wait for a task that does not read it.
-  private static let maximumInput = 16 << 20
+  static let maximumInput = 16 << 20
   /// How soon a full pipe is tried again, in seconds.
-  private static let inputRetry = 0.005
+  static let inputRetry = 0.005
 
-  private struct TaskState {
+  struct TaskState {
     var layout: TaskLayout.Task
     var pid: pid_t = 0
     var pipes: [CInt: String] = [:]
@@ -51,9 +51,9 @@ final class JobRun: Service {
   let job: Job
   var outputBytes = 0
   private(set) var hasStarted = false
-  private var tasks: [TaskState] = []
-  let layout: TaskLayout
-  private unowned let broker: Broker
+  var tasks: [TaskState] = []
+  private(set) var layout: TaskLayout
+  unowned let broker: Broker
   private let reactor: ProcessReactor
   private let tell: (JobRun, Event) -> Void
   /// Runs something when more output can be kept.
@@ -62,14 +62,14 @@ final class JobRun: Service {
   private var limitTimer: Scheduled<Void>?
   private var warningTimer: Scheduled<Void>?
   private var killTimer: Scheduled<Void>?
-  private var isFinished = false
+  private(set) var isFinished = false
   private var exits = 0
   private var startFailure: WaitStatus?
   private var files: JobFiles?
   private var options: ShellOptions?
   private var pmi: PMIChannels?
   private var directories: JobDirectories?
-  private lazy var template = makeTemplate()
+  private(set) lazy var template = makeTemplate()
 
   init(
     _ job: Job, _ layout: TaskLayout, _ broker: Broker, _ reactor: ProcessReactor,
@@ -92,6 +92,8 @@ final class JobRun: Service {
 
   /// Makes the job's directories and opens its files.
   func prepare(directory: String) throws(JobFiles.Failure) {
+    let mapping = job.jobspec.shellOptions?["taskmap"]
+    try TaskmapOption(mapping, directory: JobFiles.directory(job.jobspec.cwd))?.apply(to: &layout)
     do throws(ShellOptions.Failure) { options = try ShellOptions(job.jobspec.shellOptions) } catch {
       throw JobFiles.Failure(error)
     }
@@ -367,61 +369,5 @@ final class JobRun: Service {
       guard let self, !isFinished else { return }
       tell(self, .warning(signal.number, timeLeft: signal.timeLeft))
     }
-  }
-
-  // MARK: Standard input: the service `0-shell-ID`
-
-  func handle(_ request: Request) throws(ServiceError) {
-    guard request.method == "stdin" else { throw Broker.unknownMethod(request) }
-    let rank = request.payload["rank"]?.stringValue ?? "all"
-    let targets = rank == "all" ? nil : try? IDSet(parsing: rank)
-    let bytes: [UInt8]
-    let data = request.payload["data"]?.stringValue ?? ""
-    if request.payload["encoding"]?.stringValue == "base64" {
-      guard let decoded = try? Base64.decode(data) else { throw .malformed(request.topic, "data") }
-      bytes = decoded
-    } else {
-      bytes = Array(data.utf8)
-    }
-    let chosen = tasks.indices.filter { targets?.contains(tasks[$0].layout.rank) ?? true }
-    guard chosen.allSatisfy({ tasks[$0].unwritten.count + bytes.count <= Self.maximumInput }) else {
-      throw ServiceError(
-        .busy, "a task that does not read has \(Self.maximumInput >> 20) MiB of standard input waiting")
-    }
-    for index in chosen where tasks[index].input >= 0 {
-      tasks[index].unwritten += bytes
-      if request.payload["eof"]?.boolValue == true { tasks[index].endsInput = true }
-      write(index)
-    }
-    broker.respond(request)
-  }
-
-  /// Writes what the pipe takes now, and the rest a little later.
-  private func write(_ index: Int) {
-    var written = 0
-    tasks[index].unwritten.withUnsafeBytes { bytes in
-      while written < bytes.count {
-        let count = Glibc.write(tasks[index].input, bytes.baseAddress?.advanced(by: written), bytes.count - written)
-        if count <= 0 { break }
-        written += count
-      }
-    }
-    let isBroken = written < tasks[index].unwritten.count && errno != EAGAIN && errno != EINTR
-    tasks[index].unwritten.removeFirst(written)
-    if isBroken || (tasks[index].unwritten.isEmpty && tasks[index].endsInput) { return closeInput(index) }
-    guard !tasks[index].unwritten.isEmpty, !tasks[index].isRetryDue else { return }
-    tasks[index].isRetryDue = true
-    _ = broker.after(Self.inputRetry) { [weak self] in
-      guard let self, !isFinished else { return }
-      tasks[index].isRetryDue = false
-      if tasks[index].input >= 0 { write(index) }
-    }
-  }
-
-  private func closeInput(_ index: Int) {
-    guard tasks[index].input >= 0 else { return }
-    Glibc.close(tasks[index].input)
-    tasks[index].input = -1
-    tasks[index].unwritten = []
   }
 }

@@ -25,8 +25,10 @@ final class PMIChannels {
     self.broker = broker
     self.reactor = reactor
     self.fail = fail
-    var values = ["flux.instance-level": "1", "flux.taskmap": layout.taskMap.text]
-    values["PMI_process_mapping"] = layout.processMapping
+    var values = ["flux.instance-level": "1"]
+    let map = layout.map.json.text
+    if map.utf8.count < PMIServer.maximumValue { values["flux.taskmap"] = map }
+    values["PMI_process_mapping"] = layout.map.processMapping(limit: PMIServer.maximumValue)
     server = PMIServer(size: layout.tasks.count, name: job.id.encoded(.f58), values: values)
   }
 

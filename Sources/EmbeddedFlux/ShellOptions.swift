@@ -50,7 +50,7 @@ struct ShellOptions: Sendable {
 
   /// Options of Flux's shell that ask for something that is not here.
   private static let missing: [String] = [
-    "cpu-affinity", "hwloc", "initrc", "pty", "stage-in", "sysmon", "taskmap", "userrc",
+    "cpu-affinity", "hwloc", "initrc", "pty", "stage-in", "sysmon", "userrc",
   ]
 
   /// - Parameter hard: the hard limit of a resource of this process.

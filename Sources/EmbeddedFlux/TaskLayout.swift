@@ -2,7 +2,7 @@
 
 import FluxJob
 
-/// Which task runs on which node: in blocks, as flux-shell's default. Pure.
+/// Which task runs on which node: in blocks, as flux-shell's default, or as a task map says. Pure.
 struct TaskLayout: Hashable, Sendable {
   /// One task.
   struct Task: Hashable, Sendable {
@@ -16,8 +16,13 @@ struct TaskLayout: Hashable, Sendable {
     var host: String
   }
 
-  let tasks: [Task]
-  let nodeCount: Int
+  private(set) var tasks: [Task]
+  /// The host names of the nodes.
+  let hosts: [String]
+  /// RFC 34's form of it.
+  private(set) var map: Taskmap
+
+  var nodeCount: Int { hosts.count }
 
   /// Spreads the jobspec's tasks over the nodes of its allocation by the slots that each node holds.
   init(_ jobspec: Jobspec, _ resources: ResourceSet) {
@@ -25,14 +30,15 @@ struct TaskLayout: Hashable, Sendable {
     let total = jobspec.taskCount
     let capacity = resources.ranks.map { max($0.cores.count / coresPerSlot, 1) }
     let counts = jobspec.nodeCount != nil ? Self.even(total, capacity.count) : Self.fill(total, capacity)
-    var tasks: [Task] = []
-    for (node, count) in counts.enumerated() {
+    hosts = resources.ranks.map(\.host)
+    tasks = []
+    map = Taskmap()
+    for (node, count) in counts.enumerated() where count > 0 {
       for local in 0..<count {
-        tasks.append(Task(rank: tasks.count, localID: local, node: node, host: resources.ranks[node].host))
+        tasks.append(Task(rank: tasks.count, localID: local, node: node, host: hosts[node]))
       }
+      map.append(node: node, tasksPerNode: count)
     }
-    self.tasks = tasks
-    nodeCount = resources.ranks.count
   }
 
   private static func even(_ total: Int, _ nodes: Int) -> [Int] {
@@ -53,27 +59,31 @@ struct TaskLayout: Hashable, Sendable {
     return zip(counts, extra).map { $0 + $1 }
   }
 
-  /// RFC 34 task map of a block layout: runs of nodes with equal counts.
-  var taskMap: JSON {
-    var counts = [Int](repeating: 0, count: nodeCount)
-    for task in tasks { counts[task.node] += 1 }
-    var blocks: [JSON] = []
-    var start = 0
-    while start < counts.count {
-      var end = start
-      while end < counts.count && counts[end] == counts[start] { end += 1 }
-      blocks.append([.int(Int64(start)), .int(Int64(end - start)), .int(Int64(counts[start])), 1])
-      start = end
-    }
-    return ["version": 1, "map": .array(blocks)]
+  /// Why the tasks cannot run as a map says: it has other nodes or other tasks than there are, in Flux's words; none when a node has nothing to
+  /// do, of which Flux says nothing either.
+  struct Mismatch: Error, Hashable {
+    var text: String?
   }
 
-  /// The same as MPI libraries want it from PMI; nil when it is too long for that.
-  var processMapping: String? {
-    let blocks = (taskMap["map"]?.arrayValue ?? []).filter { $0[2] != 0 }
-    let words = blocks.map { "(\($0[0]?.text ?? ""),\($0[1]?.text ?? ""),\($0[2]?.text ?? ""))" }
-    let text = "(vector,\(words.joined(separator: ",")))"
-    return text.utf8.count < PMIServer.maximumValue ? text : nil
+  /// Moves the tasks to where a map says.
+  mutating func remap(_ new: Taskmap) throws(Mismatch) {
+    if new.blocks.isEmpty { throw Mismatch(text: "mapping is unknown") }
+    guard new.nodeCount == map.nodeCount else {
+      throw Mismatch(text: "got \(new.nodeCount) nodes, expected \(map.nodeCount)")
+    }
+    guard new.taskCount == tasks.count else {
+      throw Mismatch(text: "got \(new.taskCount) total tasks, expected \(tasks.count)")
+    }
+    var counts = [Int](repeating: 0, count: nodeCount)
+    var moved: [Task] = []
+    moved.reserveCapacity(tasks.count)
+    for node in new.nodesOfTasks {
+      moved.append(Task(rank: moved.count, localID: counts[node], node: node, host: hosts[node]))
+      counts[node] += 1
+    }
+    guard !counts.prefix(new.nodeCount).contains(0) else { throw Mismatch() }
+    tasks = moved
+    map = new
   }
 
   /// How many tasks a node has.

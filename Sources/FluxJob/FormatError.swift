@@ -34,6 +34,8 @@ public struct FormatError: Error, Hashable, Sendable, CustomStringConvertible {
     public static let constraint = Code(rawValue: "constraint")
     /// A signed jobspec, J.
     public static let signedJobspec = Code(rawValue: "J")
+    /// A task map (Flux RFC 34).
+    public static let taskmap = Code(rawValue: "taskmap")
     /// Base64 (RFC 4648).
     public static let base64 = Code(rawValue: "base64")
   }

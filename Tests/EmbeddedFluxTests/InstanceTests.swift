@@ -65,6 +65,23 @@ import Testing
     return entries
   }
 
+  /// Waits until a log of a job has an entry of a name.
+  @discardableResult
+  static func wait(_ connection: FluxConnection, _ id: JobID, for name: String, path: String) async throws
+    -> EventlogEntry
+  {
+    let request: JSON = ["id": id.json, "path": .string(path), "flags": 1]
+    for try await response in await connection.stream("job-info.eventlog-watch", request) {
+      guard let line = try response.json()?["event"]?.stringValue else { continue }
+      let entry = try EventlogEntry(parsing: line)
+      if entry.name == name { return entry }
+    }
+    throw Missing(name: name)
+  }
+
+  /// An entry that has not come.
+  struct Missing: Error { var name: String }
+
   static func output(_ connection: FluxConnection, _ id: JobID, stream: String = "stdout") async throws -> [UInt8] {
     try await events(connection, id, path: "guest.output").filter {
       $0.name == "data" && $0.context?["stream"]?.stringValue == stream

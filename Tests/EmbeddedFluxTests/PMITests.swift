@@ -68,7 +68,7 @@ import Testing
   @Test func processMapping() throws {
     let ranks = (0..<3).map { ResourceSet.Rank(rank: $0, host: "n\($0)", cores: [0, 1]) }
     let layout = TaskLayout(try InstanceTests.jobspec(["true"], tasks: 5), ResourceSet(ranks: ranks))
-    #expect(layout.processMapping == "(vector,(0,2,2),(2,1,1))")
+    #expect(layout.map.processMapping(limit: 1024) == "(vector,(0,2,2),(2,1,1))")
   }
 
   /// A script that speaks the protocol as an MPI library does: each task tells its name, and reads that of its neighbour.

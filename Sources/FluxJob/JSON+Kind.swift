@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
-import FluxJob
-
 extension JSON {
   /// What Flux's error messages call it.
-  var kind: String {
+  public var kind: String {
     switch self {
     case .null: "null"
     case .bool(let value): value ? "true" : "false"
