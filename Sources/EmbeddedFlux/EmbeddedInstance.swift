@@ -188,12 +188,15 @@ public final class EmbeddedInstance: Sendable {
     await wait { core.value.isQuiet }
     try? await loop.submit { core.value.stopProcesses() }.get()
     await wait { core.value.isIdle }
+    try? await loop.submit { core.value.sayGoodbye() }.get()
+    await wait(100) { core.value.isGoodbyeHeard }
     try? await loop.submit { core.value.close() }.get()
     try? await loop.submit { core.value.writer }.get()?.stop()
   }
 
-  private func wait(until isDone: @escaping @Sendable () -> Bool) async {
-    for _ in 0..<1000 {
+  /// Waits for something, at most so many times 10 ms.
+  private func wait(_ times: Int = 1000, until isDone: @escaping @Sendable () -> Bool) async {
+    for _ in 0..<times {
       if (try? await loop.submit(isDone).get()) ?? true { return }
       try? await Task.sleep(for: .milliseconds(10))
     }

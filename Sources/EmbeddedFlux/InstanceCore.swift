@@ -151,9 +151,15 @@ final class InstanceCore {
   /// What still writes to the state directory.
   var writer: StateWriter? { store?.writer }
 
-  func close() {
+  func sayGoodbye() {
     life.enter(.finalize)
     life.enter(.goodbye)
+  }
+
+  /// Whether the client that has asked for the end knows of it, and has gone: cut off too soon it would take that for a mistake.
+  var isGoodbyeHeard: Bool { life.farewell.map { connections[$0] == nil } ?? true }
+
+  func close() {
     heartbeat.stop()
     for channel in connections.values { channel.close(promise: nil) }
     connections.removeAll()

@@ -53,6 +53,9 @@ final class StateMachineService: Service {
     if let stopper, departure.concerns(stopper.request.sender) { self.stopper = nil }
   }
 
+  /// The client that was told of the end last, because it had asked for it.
+  private(set) var farewell: String?
+
   /// Whether somebody hears of the end.
   var hasMonitors: Bool { !monitors.streams.isEmpty }
 
@@ -64,6 +67,7 @@ final class StateMachineService: Service {
     for (number, (request, final)) in monitors.streams where !tell(request, final) { monitors.remove(number) }
     guard state == .goodbye, let stopper else { return }
     self.stopper = nil
+    farewell = stopper.request.sender.first
     broker.respond(stopper.request, errnum: .noData)
   }
 
