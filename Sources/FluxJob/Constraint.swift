@@ -82,8 +82,9 @@ public indirect enum Constraint: Hashable, Sendable {
     case "ranks":
       var ranks = IDSet()
       for value in values {
+        // The words are those of Flux's validator.
         do throws(FormatError) { ranks.formUnion(try IDSet(parsing: value)) } catch {
-          throw Self.error("invalid idset '\(value.excerpt)': \(error.message)")
+          throw Self.error("IDset(): Invalid argument: \(value.excerpt)")
         }
       }
       return .ranks(ranks)
