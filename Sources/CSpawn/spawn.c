@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -62,6 +63,7 @@ static int child(void *argument) {
   int extra = has_extra ? above_standard(request->fd_extra) : 0;
   if (in < 0 || out < 0 || err < 0 || extra < 0) goto failed;
   if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0 || (has_extra && dup2(extra, 3) < 0)) goto failed;
+  if (request->controlling_terminal && ioctl(0, TIOCSCTTY, 0) < 0) goto failed;
   /* Nothing else of ours is the child's: a socket that it keeps open would outlive us. */
   close_range(has_extra ? 4 : 3, ~0U, CLOSE_RANGE_CLOEXEC);
   /* An instance that is killed takes its processes with it. */
@@ -163,5 +165,26 @@ int cspawn_epoll_wait(int set, int *fds, int capacity) {
 int cspawn_eventfd(void) { return eventfd(0, EFD_CLOEXEC); }
 
 int cspawn_wake(int fd) { return eventfd_write(fd, 1); }
+
+int cspawn_open_terminal(int *follower) {
+  int leader = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (leader < 0) return -1;
+  char name[64];
+  struct winsize size = {.ws_row = 25, .ws_col = 80};
+  if (grantpt(leader) < 0 || unlockpt(leader) < 0 || ptsname_r(leader, name, sizeof name) != 0 ||
+      ioctl(leader, TIOCSWINSZ, &size) < 0 || (*follower = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0) {
+    int error = errno;
+    close(leader);
+    errno = error;
+    return -1;
+  }
+  return leader;
+}
+
+void cspawn_resize_terminal(int leader, unsigned short rows, unsigned short columns) {
+  struct winsize size = {.ws_row = rows, .ws_col = columns};
+  ioctl(leader, TIOCSWINSZ, &size);
+  ioctl(leader, TIOCSIG, SIGWINCH);
+}
 
 int cspawn_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }

@@ -208,6 +208,7 @@ extension Job {
   var eventlog: [EventlogEntry] { documents.eventlog }
   var execLog: [String] { documents.execLog }
   var output: [String] { documents.output }
+  var input: [String] { documents.input }
   var firstExpiration: Double? { documents.firstExpiration }
   /// What it has, with updates applied.
   var resources: ResourceSet? {

@@ -25,6 +25,8 @@ final class JobBody {
   var execLog: [String] = []
   /// The output log (RFC 24), one JSON line an entry.
   var output: [String] = []
+  /// The log of the standard input (RFC 24), one JSON line an entry: empty until there is more in it than its header.
+  var input: [String] = []
 
   init(signed: String, jobspec: Jobspec, isCompleted: Bool = false) {
     self.isCompleted = isCompleted
@@ -46,5 +48,30 @@ final class JobBody {
       preconditionFailure("a command of one word makes a jobspec")
     }
     return JobBody(signed: "", jobspec: jobspec)
+  }
+}
+
+extension JobBody {
+  /// One of the job's own logs.
+  subscript(log: JobManager.GuestLog) -> [String] {
+    _read {
+      switch log {
+      case .exec: yield execLog
+      case .output: yield output
+      case .input: yield input
+      }
+    }
+    _modify {
+      switch log {
+      case .exec: yield &execLog
+      case .output: yield &output
+      case .input: yield &input
+      }
+    }
+  }
+
+  /// Takes the logs from the state directory.
+  func readLogs(of id: JobID, _ reader: StateReader) throws(Database.Failure) {
+    for log in JobManager.GuestLog.allCases { self[log] = try reader.lines(id, log.place) }
   }
 }

@@ -58,12 +58,15 @@ final class JobExecutor {
     guard job.state == .run else { return run.abort(WaitStatus(signal: Int(job.endSignal))) }
     do throws(JobFiles.Failure) { try run.prepare(directory: directory) } catch { return fail(run, error) }
     let layout = run.layout
-    log(
-      job, "shell.init",
-      [
-        "service": .string("0-shell-\(job.id.encoded(.f58plain))"), "leader-rank": 0,
-        "size": .int(Int64(layout.nodeCount)),
-      ])
+    var context: JSONObject = [
+      "service": .string("0-shell-\(job.id.encoded(.f58plain))"), "leader-rank": 0,
+      "size": .int(Int64(layout.nodeCount)),
+    ]
+    for (key, value) in run.terminalNote { context[key] = value }
+    log(job, "shell.init", context)
+    if let path = run.files?.inputPath {
+      input(job, "redirect", ["stream": "stdin", "rank": "all", "path": .string(path)])
+    }
     output(
       job, "header",
       [
@@ -192,6 +195,9 @@ final class JobExecutor {
           "signaled":
             .int(Int64(status.signal ?? 0)), "exitcode": .int(Int64(status.returnCode)),
         ])
+    case .input(let name, let context): input(job, name, context)
+    case .dropped(let component, let text):
+      output(job, "log", ["level": 2, "rank": 0, "component": .string(component), "message": .string(text)])
     case .log(let text): shellLog(run, level: 3, component: nil, text)
     case .limitReached: expire(job)
     case .warning(let signal, let left):
@@ -241,17 +247,20 @@ final class JobExecutor {
     runs[job.id]?.outputBytes = kept
     guard kept <= Self.maximumOutput else {
       if kept - bytes.count <= Self.maximumOutput {
-        output(
-          job, "log",
-          [
-            "level": 2, "rank": 0, "component": "output",
-            "message":
-              .string("the job has written more than \(Self.maximumOutput >> 20) MiB; what follows is dropped"),
-          ])
+        let words = "the job has written more than \(Self.maximumOutput >> 20) MiB; what follows is dropped"
+        output(job, "log", ["level": 2, "rank": 0, "component": "output", "message": .string(words)])
       }
       return
     }
     output(job, "data", context)
+  }
+
+  /// Adds to the log of standard input, which begins with its header.
+  private func input(_ job: Job, _ name: String, _ context: JSONObject) {
+    if job.input.isEmpty {
+      for header in job.inputLog { manager.append(header, to: .input, of: job) }
+    }
+    manager.append(manager.event(name, context).line, to: .input, of: job)
   }
 
   private func output(_ job: Job, _ name: String, _ context: JSONObject) {

@@ -19,11 +19,18 @@ final class JobFiles {
 
     /// A shell option cannot be meant.
     init(_ option: ShellOptions.Failure) {
-      note = "shell_init: No such file or directory"
-      log = [
-        (3, option.component, option.text), (3, nil, "plugin '\(option.component)': shell.init failed"), (0, nil, note),
-      ]
       status = WaitStatus(exit: 1)
+      if option.isFatal {
+        note = option.text
+        log = [(0, option.component, option.text)]
+        return
+      }
+      note = "shell_init: No such file or directory"
+      let plugin = option.plugin ?? option.component
+      log =
+        option.earlier.map { ($0.level, $0.component, $0.text) } + [
+          (3, option.component, option.text), (3, nil, "plugin '\(plugin)': shell.init failed"), (0, nil, note),
+        ]
     }
   }
 
@@ -32,12 +39,13 @@ final class JobFiles {
     var isError: Bool
   }
 
+  /// The file that is every task's standard input.
+  let inputPath: String?
   /// The streams that go to files: name, and the file's name as far as it is the same for all tasks.
   let redirects: [(stream: String, path: String)]
   /// What the shell has to say beside.
   private(set) var warnings: [ShellOptions.Warning] = []
   private let directory: String
-  private let inputPath: String?
   private var files: [String: OutputFile] = [:]
   private var sinks: [Key: OutputSink] = [:]
   private var reported: Set<String> = []

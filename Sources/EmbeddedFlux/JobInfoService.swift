@@ -36,7 +36,10 @@ final class JobInfoService: Service {
     manager.guestObservers.append { [weak self] job, log, line in
       guard let self else { return }
       guard let line else { return end(job, log.place) }
-      if isVisible(job, log.place) { tell(job, log.place, line: { line }) }
+      guard isVisible(job, log.place) else { return }
+      // The header of the log of standard input is told when the shell is there, and written later, or never.
+      if log == .exec { tellHeader(job, line) }
+      if log != .input || job.input.count > 1 { tell(job, log.place, line: { line }) }
     }
   }
 
@@ -101,6 +104,9 @@ final class JobInfoService: Service {
     case "eventlog": return job.eventlog.map(\.line).joined()
     case "guest.exec.eventlog": return job.execLog.isEmpty ? nil : job.execLog.joined()
     case "guest.output": return job.output.isEmpty ? nil : job.output.joined()
+    case "guest.input":
+      let lines = job.inputLog
+      return lines.isEmpty ? nil : lines.joined()
     default: return nil
     }
   }
@@ -126,6 +132,7 @@ final class JobInfoService: Service {
 
   private static let logs: [String: StateBatch.Log] = [
     "eventlog": .events, "guest.exec.eventlog": .execution, "guest.output": .output,
+    "guest.input": .input,
   ]
 
   private func isOpen(_ job: Job, _ log: StateBatch.Log) -> Bool {
@@ -186,6 +193,11 @@ final class JobInfoService: Service {
     watch.isLive = false
     watches.update(number, watch)
     broker.respond(request, from: { [weak self] in self?.replay(number) ?? false })
+  }
+
+  private func tellHeader(_ job: Job, _ line: String) {
+    guard byJob[job.id] != nil, job.isExecuted, let header = InputLog.header(from: line) else { return }
+    tell(job, .input, line: { header })
   }
 
   private func tellPrepared(_ job: Job) {

@@ -37,8 +37,7 @@ extension JobManager {
     guard let job = try reader.job(entry) else {
       return log.append(level: 3, "state", "job \(entry.id) is left out: what is kept of it cannot be read")
     }
-    job.body?.execLog = try reader.lines(job.id, .execution)
-    job.body?.output = try reader.lines(job.id, .output)
+    try job.body?.readLogs(of: job.id, reader)
     // A log that a client wrote is over once its namespace is; the instance's own once its processes are.
     let isOver = entry.guest == .removed || (job.isExecuted && job.waitStatus != nil)
     job.isGuestOpen = entry.guest == .open || (job.isActive && !isOver)

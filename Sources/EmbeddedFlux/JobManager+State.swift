@@ -49,30 +49,19 @@ extension JobManager {
 
   /// Adds a line to one of a job's own logs.
   func append(_ line: String, to log: GuestLog, of job: Job) {
-    switch log {
-    case .exec: job.body?.execLog.append(line)
-    case .output: job.body?.output.append(line)
-    }
+    job.body?[log].append(line)
     store?.record { $0.append(line, to: StateBatch.Place(job: job.id, log: log.place)) }
     for observer in guestObservers { observer(job, log, line) }
   }
 
   /// Empties one of a job's own logs. Whoever follows it has seen its end.
   func empty(_ log: GuestLog, of job: Job) {
-    var others: [(GuestLog, [String])] = []
-    switch log {
-    case .exec:
-      others = [(.output, job.body?.output ?? [])]
-      job.body?.execLog = []
-    case .output:
-      others = [(.exec, job.body?.execLog ?? [])]
-      job.body?.output = []
-    }
+    job.body?[log] = []
     store?.record { batch in
-      // On disk both go; the other one comes back.
+      // On disk all go; the others come back.
       batch.empty(job.id)
-      for (log, lines) in others {
-        for line in lines { batch.append(line, to: StateBatch.Place(job: job.id, log: log.place)) }
+      for log in GuestLog.allCases {
+        for line in job.body?[log] ?? [] { batch.append(line, to: StateBatch.Place(job: job.id, log: log.place)) }
       }
     }
     for observer in guestObservers { observer(job, log, nil) }
@@ -111,8 +100,7 @@ extension JobManager {
   func closeGuest(of job: Job) {
     job.isGuestOpen = false
     for observer in guestObservers {
-      observer(job, .exec, nil)
-      observer(job, .output, nil)
+      for log in GuestLog.allCases { observer(job, log, nil) }
     }
   }
 
@@ -135,8 +123,7 @@ extension JobManager {
       }
       found.isGuestOpen = false
       if withLogs {
-        found.body?.execLog = try reader.lines(job.id, .execution)
-        found.body?.output = try reader.lines(job.id, .output)
+        try found.body?.readLogs(of: job.id, reader)
       }
       return found
     }

@@ -62,11 +62,18 @@ final class JobManager {
   var volatileObservers: [(Job, EventlogEntry) -> Void] = []
 
   /// The logs of a job's own namespace.
-  enum GuestLog: String {
+  enum GuestLog: String, CaseIterable {
     case exec = "guest.exec.eventlog"
     case output = "guest.output"
+    case input = "guest.input"
 
-    var place: StateBatch.Log { self == .exec ? .execution : .output }
+    var place: StateBatch.Log {
+      switch self {
+      case .exec: .execution
+      case .output: .output
+      case .input: .input
+      }
+    }
   }
 
   init(_ broker: Broker, _ log: LogService, _ cluster: VirtualCluster) {

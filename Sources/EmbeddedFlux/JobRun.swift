@@ -19,6 +19,10 @@ final class JobRun: Service {
     case limitReached
     /// The job's time is over in so many seconds: it gets a signal.
     case warning(CInt, timeLeft: Double)
+    /// Standard input, or where it comes from.
+    case input(String, JSONObject)
+    /// What is told of something that is too much: it is not kept.
+    case dropped(component: String, String)
     /// A task's end, or what it says, ends the job.
     case doomed(note: String, component: String, WaitStatus?)
     /// Something that the shell would log.
@@ -31,21 +35,23 @@ final class JobRun: Service {
 
   /// How much standard input may wait for a task that does not read it.
   static let maximumInput = 16 << 20
-  /// How soon a full pipe is tried again, in seconds.
-  static let inputRetry = 0.005
 
   struct TaskState {
     var layout: TaskLayout.Task
     var pid: pid_t = 0
     var pipes: [CInt: String] = [:]
     var input: CInt = -1
-    /// What its standard input has not taken yet.
-    var unwritten: [UInt8] = []
-    /// Whether its standard input ends after that.
+    /// Writes its standard input, once there is any.
+    var writer: DescriptorWriter?
+    /// Whether clients have said that its standard input ends.
     var endsInput = false
-    /// Whether the next try to write is on its way.
-    var isRetryDue = false
+    /// What it runs on instead of pipes.
+    var terminal: Terminal?
+    var isTerminalRead = false
     var status: WaitStatus?
+
+    /// Whether nothing will come of it any more.
+    var isOver: Bool { status != nil && pipes.isEmpty && terminal?.isOver ?? true }
   }
 
   let job: Job
@@ -54,8 +60,8 @@ final class JobRun: Service {
   var tasks: [TaskState] = []
   private(set) var layout: TaskLayout
   unowned let broker: Broker
-  private let reactor: ProcessReactor
-  private let tell: (JobRun, Event) -> Void
+  let reactor: ProcessReactor
+  let tell: (JobRun, Event) -> Void
   /// Runs something when more output can be kept.
   private let whenRoom: (@escaping () -> Void) -> Void
   private var timers: [Scheduled<Void>] = []
@@ -64,11 +70,15 @@ final class JobRun: Service {
   private var killTimer: Scheduled<Void>?
   private(set) var isFinished = false
   private var exits = 0
-  private var startFailure: WaitStatus?
-  private var files: JobFiles?
-  private var options: ShellOptions?
-  private var pmi: PMIChannels?
-  private var directories: JobDirectories?
+  /// Whether the shell would be no more, though the tasks may not have ended yet.
+  private(set) var hasDied = false
+  /// How the job ends, however its tasks do.
+  private var fixedStatus: WaitStatus?
+  var files: JobFiles?
+  var inputLog: InputLog?
+  private(set) var options: ShellOptions?
+  private(set) var pmi: PMIChannels?
+  private(set) var directories: JobDirectories?
   private(set) lazy var template = makeTemplate()
 
   init(
@@ -94,7 +104,10 @@ final class JobRun: Service {
   func prepare(directory: String) throws(JobFiles.Failure) {
     let mapping = job.jobspec.shellOptions?["taskmap"]
     try TaskmapOption(mapping, directory: JobFiles.directory(job.jobspec.cwd))?.apply(to: &layout)
-    do throws(ShellOptions.Failure) { options = try ShellOptions(job.jobspec.shellOptions) } catch {
+    do throws(ShellOptions.Failure) {
+      options = try ShellOptions(job.jobspec.shellOptions)
+      inputLog = try InputLog(job.jobspec.shellOptions?["input"])
+    } catch {
       throw JobFiles.Failure(error)
     }
     if options?.hasPMI == true {
@@ -115,6 +128,8 @@ final class JobRun: Service {
 
   /// Which streams go to files.
   var redirects: [(stream: String, path: String)] { files?.redirects ?? [] }
+  /// What those who may attach are told when the shell is there.
+  var terminalNote: JSONObject { options?.terminal?.note ?? [:] }
   /// What the shell has to say about the job's options.
   var warnings: [ShellOptions.Warning] { (options?.warnings ?? []) + (files?.warnings ?? []) }
   /// The signal before the job's end that it has asked for.
@@ -123,9 +138,16 @@ final class JobRun: Service {
   /// Writes a line of the shell's to where standard error goes. Returns false when that is no file.
   func log(_ text: String) -> Bool { files?.log(text) ?? false }
 
+  /// The shell itself has failed: the job ends so, however its tasks do.
+  func die(_ component: String, _ note: String) {
+    hasDied = true
+    fixedStatus = WaitStatus(exit: 1)
+    tell(self, .doomed(note: note, component: component, nil))
+  }
+
   /// Ends the job before any task has started.
   func abort(_ status: WaitStatus) {
-    startFailure = status
+    fixedStatus = status
     checkEnd()
   }
 
@@ -134,9 +156,9 @@ final class JobRun: Service {
     tasks = layout.tasks.map { TaskState(layout: $0) }
     for index in tasks.indices {
       do { try start(index, environment, hostnames) } catch {
-        startFailure = WaitStatus(exit: error.errnum == ENOENT ? 127 : 126)
+        fixedStatus = WaitStatus(exit: error.errnum == ENOENT ? 127 : 126)
         tell(self, .cannotStart(tasks[index].layout, errnum: error.errnum))
-        for later in index..<tasks.count { tasks[later].status = startFailure }
+        for later in index..<tasks.count { tasks[later].status = fixedStatus }
         terminate(with: SIGTERM, after: JobExecutor.killTimeout)
         return checkEnd()
       }
@@ -145,77 +167,15 @@ final class JobRun: Service {
     checkEnd()
   }
 
-  private func start(_ index: Int, _ environment: [String: String], _ hostnames: Bool) throws(Spawn.Failure) {
-    let task = tasks[index].layout
-    var variables = environment
-    variables["FLUX_TASK_RANK"] = String(task.rank)
-    variables["FLUX_TASK_LOCAL_ID"] = String(task.localID)
-    if hostnames { variables["HOSTNAME"] = task.host }
-    setGPUs(&variables, task)
-    if let pmi { variables.merge(pmi.variables(of: task, size: layout.tasks.count)) { $1 } }
-    if let path = directories?.paths[task.node] { variables["FLUX_JOB_TMPDIR"] = path }
-    let input = try inputPipe()
-    let output: Pipe
-    let errors: Pipe
-    do { output = try Pipe() } catch {
-      close(all: [input.read, input.write])
-      throw error
-    }
-    do { errors = try Pipe() } catch {
-      close(all: [input.read, input.write, output.read, output.write])
-      throw error
-    }
-    let extra: CInt
-    do { extra = try pmi?.open(task.rank) ?? -1 } catch {
-      close(all: [input.read, input.write, output.read, output.write, errors.read, errors.write])
-      throw error
-    }
-    defer { close(all: [input.read, output.write, errors.write, extra]) }
-    let spawn = Spawn(
-      command: job.jobspec.command.map { template.render($0, task) }, environment: variables,
-      directory: job.jobspec.cwd,
-      hostname: hostnames ? task.host : nil, input: input.read, output: output.write, error: errors.write,
-      extra: extra, limits: options?.limits ?? [])
-    do { tasks[index].pid = try spawn.run() } catch {
-      close(all: [input.write, output.read, errors.read])
-      throw error
-    }
-    tasks[index].input = input.write
-    if input.write >= 0 { _ = fcntl(input.write, F_SETFL, O_NONBLOCK) }
-    watch(index, output.read, "stdout")
-    watch(index, errors.read, "stderr")
-    watchProcess(index)
-  }
-
-  /// Which GPUs a task sees.
-  private func setGPUs(_ variables: inout [String: String], _ task: TaskLayout.Task) {
-    let gpus = job.resources?.ranks.dropFirst(task.node).first?.gpus ?? IDSet()
-    let count = layout.taskCount(of: task.node)
-    guard let visible = options?.visibleGPUs(of: task, gpus: gpus, tasks: count) else { return }
-    variables["CUDA_VISIBLE_DEVICES"] = visible
-    if variables["CUDA_DEVICE_ORDER"] == nil { variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID" }
-  }
-
-  /// What a task reads, and where clients write that; -1 when it reads a file.
-  private func inputPipe() throws(Spawn.Failure) -> (read: CInt, write: CInt) {
-    if let file = try files?.openInput() { return (file, -1) }
-    let pipe = try Pipe()
-    return (pipe.read, pipe.write)
-  }
-
-  private func close(all descriptors: [CInt]) {
-    for descriptor in descriptors where descriptor >= 0 { Glibc.close(descriptor) }
-  }
-
   // MARK: Watching
 
-  private func watch(_ index: Int, _ pipe: CInt, _ stream: String) {
+  func watch(_ index: Int, _ pipe: CInt, _ stream: String) {
     tasks[index].pipes[pipe] = stream
     let box = NIOLoopBound(self, eventLoop: broker.loop)
     reactor.watch(pipe: pipe) { event in box.value.receive(index, pipe, event) }
   }
 
-  private func watchProcess(_ index: Int) {
+  func watchProcess(_ index: Int) {
     let box = NIOLoopBound(self, eventLoop: broker.loop)
     let isWatched = reactor.watch(process: tasks[index].pid) { event in
       if case .exited(let status) = event { box.value.exited(index, status) }
@@ -234,13 +194,7 @@ final class JobRun: Service {
     let rank = tasks[index].layout.rank
     switch event {
     case .read(let bytes):
-      let toFile = files?.write(bytes, rank: rank, stream: stream) { [weak self] in
-        guard let self, tasks[index].pipes[pipe] != nil else { return }
-        reactor.resume(pipe: pipe)
-      }
-      if toFile == true { return reportErrors() }
-      tell(self, .data(task: rank, stream: stream, bytes))
-      whenRoom { [weak self] in
+      take(bytes, index, stream) { [weak self] in
         guard let self, tasks[index].pipes[pipe] != nil else { return }
         reactor.resume(pipe: pipe)
       }
@@ -252,7 +206,15 @@ final class JobRun: Service {
     }
   }
 
-  private func finish(_ stream: String, _ rank: Int) {
+  /// Puts output where it belongs; `next` is called when there is room for more.
+  func take(_ bytes: [UInt8], _ index: Int, _ stream: String, _ next: @escaping () -> Void) {
+    let rank = tasks[index].layout.rank
+    if files?.write(bytes, rank: rank, stream: stream, next: next) == true { return reportErrors() }
+    tell(self, .data(task: rank, stream: stream, bytes))
+    whenRoom(next)
+  }
+
+  func finish(_ stream: String, _ rank: Int) {
     if files?.finish(rank: rank, stream: stream) != true { tell(self, .endOfFile(task: rank, stream: stream)) }
   }
 
@@ -267,6 +229,7 @@ final class JobRun: Service {
     closeInput(index)
     tell(self, .exited(tasks[index].layout, pid: tasks[index].pid, status))
     if isFirstExit { doom(tasks[index].layout, status) }
+    tasks[index].terminal?.exited(raw)
     if !tasks[index].pipes.isEmpty {
       timers.append(broker.after(Self.lingerTime) { [weak self] in self?.giveUpPipes(of: index) })
     }
@@ -302,28 +265,31 @@ final class JobRun: Service {
     checkEnd()
   }
 
-  private func checkEnd() {
-    guard !isFinished, tasks.allSatisfy({ $0.status != nil && $0.pipes.isEmpty }) else { return }
+  func checkEnd() {
+    guard !isFinished, tasks.allSatisfy(\.isOver) else { return }
     if let files, !files.isDrained { return files.whenDrained { [weak self] in self?.checkEnd() } }
     isFinished = true
     reportErrors()
     files?.close()
     pmi?.close()
     for timer in timers + [limitTimer, killTimer, warningTimer].compactMap({ $0 }) { timer.cancel() }
-    for index in tasks.indices { closeInput(index) }
+    for index in tasks.indices {
+      closeInput(index)
+      tasks[index].terminal?.close()
+    }
     guard let directories else { return tell(self, .finished(combined)) }
     directories.remove(broker.loop) { [self] in tell(self, .finished(combined)) }
   }
 
   /// The job's wait status: the highest of its tasks' exit codes, a signal s counting as 128 + s, as flux-shell's.
   private var combined: WaitStatus {
-    if let startFailure { return startFailure }
+    if let fixedStatus { return fixedStatus }
     return WaitStatus(exit: tasks.compactMap { $0.status?.returnCode }.max() ?? 0)
   }
 
   /// The wait status of the first node's tasks, as its shell would end.
   var leaderStatus: WaitStatus {
-    if let startFailure { return startFailure }
+    if let fixedStatus { return fixedStatus }
     let own = tasks.filter { $0.layout.node == 0 }
     return WaitStatus(exit: own.compactMap { $0.status?.returnCode }.max() ?? 0)
   }
@@ -340,6 +306,7 @@ final class JobRun: Service {
   /// Ends the job: a signal first, and SIGKILL every so many seconds until all its processes are gone.
   func terminate(with first: CInt, after seconds: Double) {
     signal(first)
+    for task in tasks { task.terminal?.release() }
     // What ends the job already goes on as it is.
     if killTimer == nil { killLater(seconds) }
   }

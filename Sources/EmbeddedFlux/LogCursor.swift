@@ -40,6 +40,7 @@ final class LogCursor {
     case .events: count < job.eventlog.count ? job.eventlog[count].line : nil
     case .execution: count < job.execLog.count ? job.execLog[count] : nil
     case .output: count < job.output.count ? job.output[count] : nil
+    case .input: count < max(job.input.count, 1) ? job.inputLog.dropFirst(count).first : nil
     }
   }
 
@@ -51,11 +52,24 @@ final class LogCursor {
       known = count
     }
     while page.isEmpty {
-      guard let read = try manager.page(of: job, log, after: batch) else { return nil }
+      guard let read = try manager.page(of: job, log, after: batch) else {
+        return log == .input && count == 0 ? try headerOnDisk(job) : nil
+      }
       batch = read.batch
       page = read.lines.dropFirst(known)
       known -= read.lines.count - page.count
     }
     return page.removeFirst()
+  }
+
+  /// The header of a log of standard input that has nothing else: the execution log has it.
+  private func headerOnDisk(_ job: Job) throws(ServiceError) -> String? {
+    guard try manager.whole(job).isExecuted else { return nil }
+    let execution = LogCursor(manager, id, .execution)
+    for _ in 0..<InputLog.headerEntries {
+      guard let line = try execution.next() else { return nil }
+      if let header = InputLog.header(from: line) { return header }
+    }
+    return nil
   }
 }

@@ -6,10 +6,29 @@ import Glibc
 /// What the shell options of a jobspec say beside streams: limits, signals, when the job ends with a task, GPUs. Pure; rules and words are those of
 /// Flux's shell.
 struct ShellOptions: Sendable {
+  /// A line of the shell's log.
+  struct Line: Hashable, Sendable {
+    var level: Int64
+    var component: String?
+    var text: String
+
+    init(_ level: Int64, _ component: String?, _ text: String) {
+      self.level = level
+      self.component = component
+      self.text = text
+    }
+  }
+
   /// An option that cannot be meant: the job does not start.
   struct Failure: Error, Hashable {
     var component: String
     var text: String
+    /// The shell's plugin that fails, where that has another name.
+    var plugin: String?
+    /// What is said before.
+    var earlier: [Line] = []
+    /// Whether the shell ends at once, and says no more.
+    var isFatal = false
   }
 
   /// What the shell says of an option, and goes on.
@@ -44,13 +63,15 @@ struct ShellOptions: Sendable {
   private(set) var signal: (number: CInt, timeLeft: Double)?
   private(set) var limits: [Limit] = []
   private(set) var binding = Binding.node
+  /// Which tasks have a terminal.
+  private(set) var terminal: TerminalOption?
   /// Whether the tasks are given PMI.
   private(set) var hasPMI = true
   private(set) var warnings: [Warning] = []
 
   /// Options of Flux's shell that ask for something that is not here.
   private static let missing: [String] = [
-    "cpu-affinity", "hwloc", "initrc", "pty", "stage-in", "sysmon", "userrc",
+    "cpu-affinity", "hwloc", "initrc", "stage-in", "sysmon", "userrc",
   ]
 
   /// - Parameter hard: the hard limit of a resource of this process.
@@ -60,6 +81,8 @@ struct ShellOptions: Sendable {
     try readExit(options)
     try readSignal(options["signal"])
     try readBinding(options["gpu-affinity"])
+    terminal = try TerminalOption(options["pty"])
+    warnings += terminal?.warnings ?? []
     hasPMI = options["pmi"]?.stringValue != "off"
     for name in Self.missing where options[name] != nil && options[name]?.stringValue != "off" {
       warnings.append(Warning(component: name, text: "this instance does not support the option: it changes nothing"))

@@ -14,6 +14,8 @@ struct Spawn {
   var error: CInt
   /// What becomes descriptor 3; -1 is nothing.
   var extra: CInt = -1
+  /// Whether the three are its controlling terminal, and it begins a session.
+  var isOnTerminal = false
   var limits: [ShellOptions.Limit] = []
 
   /// What is wrong with a process that could not be started.
@@ -39,7 +41,8 @@ struct Spawn {
                   var request = cspawn_request(
                     path: path, argv: argv.baseAddress, envp: envp.baseAddress, cwd: directory,
                     fallback_cwd: fallback, hostname: hostname, fd_in: input, fd_out: output, fd_err: error,
-                    fd_extra: extra, limits: limits.baseAddress, limit_count: CInt(limits.count), own_session: 0)
+                    fd_extra: extra, limits: limits.baseAddress, limit_count: CInt(limits.count),
+                    own_session: isOnTerminal ? 1 : 0, controlling_terminal: isOnTerminal ? 1 : 0)
                   return cspawn(&request, &errnum)
                 }
               }

@@ -9,6 +9,7 @@ struct StateBatch: Sendable {
     case events = 0
     case execution = 1
     case output = 2
+    case input = 3
   }
 
   /// Where lines belong.
@@ -72,7 +73,7 @@ struct StateBatch: Sendable {
   /// The guest logs of a job are there no more.
   mutating func empty(_ id: JobID) {
     emptied.insert(id)
-    for log in [Log.execution, .output] { lines[Place(job: id, log: log)] = nil }
+    for log in [Log.execution, .output, .input] { lines[Place(job: id, log: log)] = nil }
     count()
   }
 

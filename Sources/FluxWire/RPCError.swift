@@ -51,6 +51,8 @@ public struct Errnum: Hashable, Sendable, CustomStringConvertible {
   public static let noDevice = Errnum(19)
   /// EINVAL.
   public static let invalid = Errnum(22)
+  /// EPIPE: nobody reads any more.
+  public static let brokenPipe = Errnum(32)
   /// ENOSYS: no such service or method.
   public static let notImplemented = Errnum(38)
   /// ENODATA: the normal end of a stream.

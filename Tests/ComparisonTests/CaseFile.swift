@@ -32,7 +32,7 @@ struct CaseFile: Sendable {
   /// The repository's files, in the order of the report.
   static func all() throws -> [CaseFile] {
     let directory = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Cases")
-    return try ["submit", "run", "list", "job", "control", "instance"].map { name in
+    return try ["submit", "run", "shell", "list", "job", "control", "instance"].map { name in
       CaseFile(name: name, parsing: try String(contentsOf: directory.appending(path: "\(name).txt"), encoding: .utf8))
     }
   }

@@ -36,7 +36,7 @@ import Testing
     let options = try ShellOptions(
       [
         "rlimit": ["nofile": 5000, "core": 0, "stack": -1], "exit-timeout": "2m", "exit-on-error": 1, "signal": 1,
-        "foo": 1, "pty": 1, "cpu-affinity": "off",
+        "foo": 1, "hwloc": 1, "cpu-affinity": "off",
       ]
     ) { $0 == CInt(RLIMIT_STACK.rawValue) ? ShellOptions.unlimited : 1000 }
     #expect(options.limits.map(\.value) == [1000, 0, .max])
@@ -45,7 +45,7 @@ import Testing
     #expect(
       options.warnings.map { "\($0.component): \($0.text)" } == [
         "rlimit: nofile exceeds current max, raising value to hard limit",
-        "pty: this instance does not support the option: it changes nothing",
+        "hwloc: this instance does not support the option: it changes nothing",
       ])
     let signal = try ShellOptions(["signal": ["signum": 12, "timeleft": "5s"]]).signal
     #expect(signal?.number == 12 && signal?.timeLeft == 5)

@@ -25,6 +25,7 @@ typedef struct {
   const cspawn_limit *limits;
   int limit_count;
   int own_session;          /* setsid, else a process group of its own */
+  int controlling_terminal; /* whether fd_in becomes the session's terminal */
 } cspawn_request;
 
 /* Starts a process. Returns its pid, or -1 with *error set to the errno of what failed, exec included. */
@@ -55,6 +56,12 @@ int cspawn_wake(int eventfd);
 
 /* A pipe whose ends are closed on exec. */
 int cspawn_pipe(int ends[2]);
+
+/* Opens a pseudo-terminal of 25 lines of 80 columns, both sides closed on exec. Returns its leader. */
+int cspawn_open_terminal(int *follower);
+
+/* Sets a terminal's size and tells its foreground processes, whether it is new to them or not. */
+void cspawn_resize_terminal(int leader, unsigned short rows, unsigned short columns);
 
 /* What SO_PEERCRED yields: struct ucred. */
 typedef struct {
