@@ -19,7 +19,7 @@ final class RemoteJob {
 
   let id: JobID
   let mark: Mark
-  let owner: OriginJob
+  unowned let owner: OriginJob
   let submitted: Double
   /// From when on it is in lists.
   let listed: Double
