@@ -23,21 +23,29 @@ final class AttributeService: Service {
     fixed = attributes
   }
 
+  private enum Topic: String, ServiceTopic {
+    case get = "attr.get"
+    case list = "attr.list"
+    case set = "attr.set"
+    case rm = "attr.rm"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
-    switch request.method {
-    case "get":
+    switch try Topic(request) {
+    case .get:
       let name = try request.string("name")
       guard let value = fixed[name] ?? set[name] else { throw ServiceError(.noEntry) }
       broker.respond(request, ["value": .string(value), "flags": fixed[name] == nil ? 0 : 1])
-    case "list":
+    case .list:
       broker.respond(request, ["names": .array((Array(fixed.keys) + Array(set.keys)).sorted().map { .string($0) })])
-    case "set": try set(request)
-    case "rm":
+    case .set: try set(request)
+    case .rm:
       let name = try request.string("name")
       guard fixed[name] == nil else { throw ServiceError(.notPermitted) }
       set[name] = nil
       broker.respond(request)
-    default: throw Broker.unknownMethod(request)
     }
   }
 

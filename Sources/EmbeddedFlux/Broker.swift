@@ -36,6 +36,7 @@ final class Broker {
   private var eventSequence: UInt32 = 0
   private var nextClient: UInt64 = 0
   private let clientPrefix: String
+  private let clock: () -> Double
   /// Told of a subscription, by its prefix.
   var subscribed: (String) -> Void = { _ in }
   /// Told of a topic that is answered with ENOSYS.
@@ -47,15 +48,25 @@ final class Broker {
   /// What is on its way to the clients.
   private(set) lazy var outflow = Outflow { [weak self] in self?.later($0) }
 
-  init(loop: any EventLoop, logger: Logger) {
+  /// - Parameters:
+  ///   - prefix: what the names of clients begin with.
+  ///   - clock: what time it is, in seconds since the epoch.
+  init(
+    loop: any EventLoop, logger: Logger, prefix: UInt64 = .random(in: .min ... .max),
+    clock: @escaping () -> Double = Broker.realTime
+  ) {
     self.loop = loop
     self.logger = logger
+    self.clock = clock
     owner = getuid()
-    clientPrefix = String(UInt64.random(in: .min ... .max), radix: 16)
+    clientPrefix = String(prefix, radix: 16)
   }
 
   /// Seconds since the epoch.
-  func now() -> Double {
+  func now() -> Double { clock() }
+
+  /// The machine's clock.
+  static func realTime() -> Double {
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
     return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
@@ -201,6 +212,9 @@ final class Broker {
   func register(_ name: String, _ service: any Service) { services[name] = service }
 
   func unregister(_ name: String) { services[name] = nil }
+
+  /// Every topic that is answered now, in order, but for `ping`, `disconnect` and what plugins and clients have registered.
+  var topics: [String] { Set(services.values.flatMap(\.topics)).sorted() }
 
   /// The error for a method that a service does not have.
   static func unknownMethod(_ request: Request) -> ServiceError {

@@ -87,15 +87,21 @@ final class RegistrationService: Service {
 
   init(_ broker: Broker) { self.broker = broker }
 
+  private enum Topic: String, ServiceTopic {
+    case add = "service.add"
+    case remove = "service.remove"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
-    guard request.method == "add" || request.method == "remove" else { throw Broker.unknownMethod(request) }
+    let topic = try Topic(request)
     guard let name = request.payload["service"]?.stringValue, let client = request.sender.first else {
       throw ServiceError(.protocolError)
     }
-    if request.method == "add" {
-      try broker.addService(name, of: client)
-    } else {
-      try broker.removeService(name, of: client)
+    switch topic {
+    case .add: try broker.addService(name, of: client)
+    case .remove: try broker.removeService(name, of: client)
     }
     broker.respond(request)
   }

@@ -18,17 +18,24 @@ final class ConfigService: Service {
     self.configuration = configuration
   }
 
+  private enum Topic: String, ServiceTopic {
+    case get = "config.get"
+    case load = "config.load"
+    case reload = "config.reload"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
-    switch request.method {
-    case "get": broker.respond(request, configuration)
-    case "load":
+    switch try Topic(request) {
+    case .get: broker.respond(request, configuration)
+    case .load:
       if let objection = check(request.payload) { throw ServiceError(.invalid, objection) }
       configuration = request.payload
       changed(configuration)
       broker.respond(request)
     // There is no file to read again: it stays as it is, as that of a Flux without one.
-    case "reload": broker.respond(request)
-    default: throw Broker.unknownMethod(request)
+    case .reload: broker.respond(request)
     }
   }
 }
@@ -39,16 +46,24 @@ final class EventService: Service {
 
   init(_ broker: Broker) { self.broker = broker }
 
+  private enum Topic: String, ServiceTopic {
+    case subscribe = "event.subscribe"
+    case unsubscribe = "event.unsubscribe"
+    case publish = "event.publish"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
     let topic = try request.string("topic")
-    switch request.method {
-    case "subscribe":
+    switch try Topic(request) {
+    case .subscribe:
       broker.subscribe(request.sender.first ?? "", topic)
       broker.respond(request)
-    case "unsubscribe":
+    case .unsubscribe:
       guard broker.unsubscribe(request.sender.first ?? "", topic) else { throw ServiceError(.noEntry) }
       broker.respond(request)
-    case "publish":
+    case .publish:
       var payload: ByteBuffer?
       if let text = request.payload["payload"]?.stringValue {
         guard let bytes = try? Base64.decode(text) else { throw .malformed(request.topic, "payload") }
@@ -57,7 +72,6 @@ final class EventService: Service {
       let event = Message(
         kind: .event, userID: request.userID, roleMask: request.message.roleMask, topic: topic, payload: payload)
       broker.respond(request, ["seq": .int(Int64(broker.publish(event)))])
-    default: throw Broker.unknownMethod(request)
     }
   }
 }
@@ -77,24 +91,32 @@ final class LogService: Service {
 
   init(_ broker: Broker) { self.broker = broker }
 
+  private enum Topic: String, ServiceTopic {
+    case append = "log.append"
+    case dmesg = "log.dmesg"
+    case clear = "log.clear"
+    case cancel = "log.cancel"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
-    switch request.method {
-    case "append": append(line: request.message.text ?? "")
-    case "dmesg":
+    switch try Topic(request) {
+    case .append: append(line: request.message.text ?? "")
+    case .dmesg:
       guard request.isStreaming else { throw ServiceError(.protocolError) }
       if request.payload["nobacklog"]?.boolValue != true {
         for line in lines { broker.respond(request, raw: line) }
       }
       guard request.payload["follow"]?.boolValue == true else { throw ServiceError(.noData) }
       _ = followers.add(request, ())
-    case "clear":
+    case .clear:
       lines.removeAll()
       broker.respond(request)
-    case "cancel":
+    case .cancel:
       if let number = followers.find(cancelledBy: request), let stream = followers.remove(number) {
         broker.respond(stream, errnum: .noData)
       }
-    default: throw Broker.unknownMethod(request)
     }
   }
 

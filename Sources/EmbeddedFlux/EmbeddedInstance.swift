@@ -102,7 +102,8 @@ public final class EmbeddedInstance: Sendable {
     do {
       core = try await loop.submit {
         let core = try InstanceCore(
-          configuration, uri: uri, runDirectory: directory.path, stateDirectory: state, loop, reactor, logger)
+          configuration, uri: uri, runDirectory: directory.path, stateDirectory: state, reactor,
+          Broker(loop: loop, logger: logger))
         return NIOLoopBound(core, eventLoop: loop)
       }.get()
     } catch {

@@ -11,35 +11,41 @@ final class ExecService: Service {
   private static let maximumProcesses = 64
   private unowned let broker: Broker
   private let log: LogService
-  private let reactor: ProcessReactor
+  private let surroundings: any Surroundings
   private let uri: String
   private var processes = StreamSet<pid_t>()
 
-  init(_ broker: Broker, _ log: LogService, _ reactor: ProcessReactor, uri: String) {
+  init(_ broker: Broker, _ log: LogService, _ surroundings: any Surroundings, uri: String) {
     self.broker = broker
     self.log = log
-    self.reactor = reactor
+    self.surroundings = surroundings
     self.uri = uri
   }
 
   var isIdle: Bool { processes.streams.isEmpty }
 
+  private enum Topic: String, ServiceTopic {
+    case exec = "rexec.exec"
+    case kill = "rexec.kill"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
     guard request.isOwner else { throw ServiceError(.notPermitted) }
-    switch request.method {
-    case "exec": try exec(request)
-    case "kill": try kill(request)
-    default: throw Broker.unknownMethod(request)
+    switch try Topic(request) {
+    case .exec: try exec(request)
+    case .kill: try kill(request)
     }
   }
 
   /// A client that goes away takes its processes with it.
   func disconnect(_ departure: Departure) {
-    for pid in processes.drop(departure) { Glibc.kill(-pid, SIGKILL) }
+    for pid in processes.drop(departure) { surroundings.signal(group: pid, SIGKILL) }
   }
 
   func stop() {
-    for (_, pid) in processes.streams.values { Glibc.kill(-pid, SIGTERM) }
+    for (_, pid) in processes.streams.values { surroundings.signal(group: pid, SIGTERM) }
   }
 
   private func exec(_ request: Request) throws(ServiceError) {
@@ -53,10 +59,10 @@ final class ExecService: Service {
     let number = processes.add(request, pid)
     broker.respond(request, ["type": "started", "pid": .int(Int64(pid))])
     let box = NIOLoopBound(self, eventLoop: broker.loop)
-    let isWatched = reactor.watch(process: pid) { event in
+    let isWatched = surroundings.watch(process: pid) { event in
       if case .exited(let status) = event { box.value.ended(number, status) }
     }
-    if !isWatched { Glibc.kill(-pid, SIGKILL) }
+    if !isWatched { surroundings.signal(group: pid, SIGKILL) }
   }
 
   private func start(_ words: [String], _ directory: String?) throws(ServiceError) -> pid_t {
@@ -68,7 +74,7 @@ final class ExecService: Service {
     let spawn = Spawn(
       command: words, environment: environment, directory: directory, hostname: nil, input: null, output: null,
       error: null)
-    do { return try spawn.run() } catch {
+    do { return try surroundings.start(spawn) } catch {
       throw ServiceError(
         Errnum(UInt32(error.errnum)), "error launching process: \(String(cString: strerror(error.errnum)))")
     }
@@ -84,9 +90,8 @@ final class ExecService: Service {
     let pid = pid_t(truncatingIfNeeded: try request.int("pid"))
     guard processes.streams.values.contains(where: { $0.state == pid }) else { throw ServiceError(.noEntry) }
     // The whole process group, as Flux does it.
-    guard Glibc.kill(-pid, CInt(truncatingIfNeeded: try request.int("signum"))) == 0 else {
-      throw ServiceError(Errnum(UInt32(errno)))
-    }
+    let errnum = surroundings.signal(group: pid, CInt(truncatingIfNeeded: try request.int("signum")))
+    guard errnum == 0 else { throw ServiceError(Errnum(UInt32(errnum))) }
     broker.respond(request)
   }
 }

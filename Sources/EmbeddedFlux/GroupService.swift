@@ -13,8 +13,19 @@ final class GroupService: Service {
     self.members = members
   }
 
+  private enum Topic: String, ServiceTopic {
+    case get = "groups.get"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
-    guard request.method == "get" else { throw Broker.unknownMethod(request) }
+    switch try Topic(request) {
+    case .get: try get(request)
+    }
+  }
+
+  private func get(_ request: Request) throws(ServiceError) {
     guard ["broker.online", "broker.torpid"].contains(try request.string("name")) else {
       throw ServiceError(.noEntry, "No such group")
     }

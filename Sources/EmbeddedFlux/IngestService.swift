@@ -15,8 +15,19 @@ final class IngestService: Service {
     self.manager = manager
   }
 
+  private enum Topic: String, ServiceTopic {
+    case submit = "job-ingest.submit"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
-    guard request.method == "submit" else { throw Broker.unknownMethod(request) }
+    switch try Topic(request) {
+    case .submit: try submit(request)
+    }
+  }
+
+  private func submit(_ request: Request) throws(ServiceError) {
     guard let signed = request.payload["J"]?.stringValue, let urgency = request.payload["urgency"]?.intValue,
       let flags = request.payload["flags"]?.intValue
     else { throw ServiceError(.protocolError, "error decoding job request: Protocol error") }

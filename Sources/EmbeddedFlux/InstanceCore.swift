@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
-import CSpawn
 import FluxJob
 import FluxWire
 import Glibc
-import Logging
 import NIOCore
 
 /// The parts of an instance and how they hang together. Lives on the instance's event loop.
@@ -23,17 +21,17 @@ final class InstanceCore {
 
   init(
     _ configuration: EmbeddedInstance.Configuration, uri: FluxURI, runDirectory: String,
-    stateDirectory: StateDirectory?, _ loop: any EventLoop,
-    _ reactor: ProcessReactor, _ logger: Logger
+    stateDirectory: StateDirectory?,
+    _ surroundings: any Surroundings, _ broker: Broker
   ) throws {
-    broker = Broker(loop: loop, logger: logger)
+    self.broker = broker
     log = LogService(broker)
-    let setsHostname = cspawn_can_set_hostname() != 0
+    let setsHostname = surroundings.setsHostnames
     let resources = Self.resources(configuration, ownHost: setsHostname ? nil : Self.hostname())
-    manager = JobManager(broker, log, VirtualCluster(resources))
+    manager = JobManager(broker, log, VirtualCluster(resources), surroundings)
     executor = JobExecutor(
-      broker, manager, reactor, uri: uri.description, directory: runDirectory, setsHostname: setsHostname)
-    exec = ExecService(broker, log, reactor, uri: uri.description)
+      broker, manager, surroundings, uri: uri.description, directory: runDirectory, setsHostname: setsHostname)
+    exec = ExecService(broker, log, surroundings, uri: uri.description)
     store = try stateDirectory.map { [broker, log] in try StateStore($0, broker, log) }
     life = StateMachineService(broker, log)
     heartbeat = Heartbeat(broker)

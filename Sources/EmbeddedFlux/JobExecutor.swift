@@ -14,7 +14,7 @@ final class JobExecutor {
 
   private unowned let broker: Broker
   private unowned let manager: JobManager
-  private let reactor: ProcessReactor
+  private let surroundings: any Surroundings
   private let uri: String
   /// Where jobs' temporary directories are made.
   private let directory: String
@@ -22,13 +22,13 @@ final class JobExecutor {
   private var runs: [JobID: JobRun] = [:]
 
   init(
-    _ broker: Broker, _ manager: JobManager, _ reactor: ProcessReactor, uri: String, directory: String,
+    _ broker: Broker, _ manager: JobManager, _ surroundings: any Surroundings, uri: String, directory: String,
     setsHostname: Bool
   ) {
     self.directory = directory
     self.broker = broker
     self.manager = manager
-    self.reactor = reactor
+    self.surroundings = surroundings
     self.uri = uri
     self.setsHostname = setsHostname
   }
@@ -40,12 +40,12 @@ final class JobExecutor {
     guard let resources = job.resources else { return }
     let layout = TaskLayout(job.jobspec, resources)
     let run = JobRun(
-      job, layout, broker, reactor, whenRoom: { [manager] in manager.whenRoom($0) },
+      job, layout, broker, surroundings, whenRoom: { [manager] in manager.whenRoom($0) },
       { [weak self] run, event in self?.handle(run, event) })
     runs[job.id] = run
     log(job, "init")
     log(job, "starting")
-    broker.register("0-shell-\(job.id.encoded(.f58plain))", run)
+    broker.register(JobRun.service(of: job.id), run)
     manager.post(job, "start")
     // A job that has run, even for a moment, must not be run again by an instance that knows nothing of it.
     manager.whenDurable { [weak self] in self?.launch(run) }
@@ -59,7 +59,7 @@ final class JobExecutor {
     do throws(JobFiles.Failure) { try run.prepare(directory: directory) } catch { return fail(run, error) }
     let layout = run.layout
     var context: JSONObject = [
-      "service": .string("0-shell-\(job.id.encoded(.f58plain))"), "leader-rank": 0,
+      "service": .string(JobRun.service(of: job.id)), "leader-rank": 0,
       "size": .int(Int64(layout.nodeCount)),
     ]
     for (key, value) in run.terminalNote { context[key] = value }
@@ -214,7 +214,7 @@ final class JobExecutor {
 
   private func finish(_ job: Job, _ status: WaitStatus) {
     let run = runs.removeValue(forKey: job.id)
-    broker.unregister("0-shell-\(job.id.encoded(.f58plain))")
+    broker.unregister(JobRun.service(of: job.id))
     if let run {
       let leader = job.resources?.ranks.first?.rank ?? 0
       log(

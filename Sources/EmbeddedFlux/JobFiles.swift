@@ -46,12 +46,16 @@ final class JobFiles {
   /// What the shell has to say beside.
   private(set) var warnings: [ShellOptions.Warning] = []
   private let directory: String
+  private let surroundings: any Surroundings
   private var files: [String: OutputFile] = [:]
   private var sinks: [Key: OutputSink] = [:]
   private var reported: Set<String> = []
 
   /// Opens the files of all tasks; relative names are under the job's working directory.
-  init(_ job: Job, _ layout: TaskLayout, _ template: JobTemplate, _ broker: Broker) throws(Failure) {
+  init(
+    _ job: Job, _ layout: TaskLayout, _ template: JobTemplate, _ broker: Broker, _ surroundings: any Surroundings
+  ) throws(Failure) {
+    self.surroundings = surroundings
     let streams = ShellStreams(job.jobspec.shellOptions)
     directory = Self.directory(job.jobspec.cwd)
     inputPath = streams.stdin
@@ -88,7 +92,7 @@ final class JobFiles {
   ) throws(Failure) -> OutputFile {
     if let file = files[path] { return file }
     do throws(Spawn.Failure) {
-      let file = try OutputFile(absolute(path), mode: output.mode, isLabeled: output.isLabeled, broker)
+      let file = try OutputFile(absolute(path), mode: output.mode, isLabeled: output.isLabeled, broker, surroundings)
       files[path] = file
       return file
     } catch {
@@ -117,7 +121,7 @@ final class JobFiles {
   func openInput() throws(Spawn.Failure) -> CInt? {
     guard let inputPath else { return nil }
     // Not to be held up by a FIFO; the task itself reads as it likes.
-    let descriptor = Glibc.open(absolute(inputPath), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+    let descriptor = surroundings.open(absolute(inputPath), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard descriptor >= 0 else { throw Spawn.Failure(errnum: errno) }
     _ = fcntl(descriptor, F_SETFL, 0)
     return descriptor

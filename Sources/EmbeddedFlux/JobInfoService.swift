@@ -43,15 +43,25 @@ final class JobInfoService: Service {
     }
   }
 
+  private enum Topic: String, ServiceTopic {
+    case lookup = "job-info.lookup"
+    case eventlogWatch = "job-info.eventlog-watch"
+    case eventlogWatchCancel = "job-info.eventlog-watch-cancel"
+    case updateLookup = "job-info.update-lookup"
+    case updateWatch = "job-info.update-watch"
+    case updateWatchCancel = "job-info.update-watch-cancel"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
-    switch request.method {
-    case "lookup": try lookup(request)
-    case "eventlog-watch": try watch(request)
-    case "eventlog-watch-cancel": cancel(request)
-    case "update-lookup": try updates.lookup(request)
-    case "update-watch": try updates.watch(request)
-    case "update-watch-cancel": updates.cancel(request)
-    default: throw Broker.unknownMethod(request)
+    switch try Topic(request) {
+    case .lookup: try lookup(request)
+    case .eventlogWatch: try watch(request)
+    case .eventlogWatchCancel: cancel(request)
+    case .updateLookup: try updates.lookup(request)
+    case .updateWatch: try updates.watch(request)
+    case .updateWatchCancel: updates.cancel(request)
     }
   }
 

@@ -31,17 +31,25 @@ final class JobListService: Service {
     }
   }
 
+  private enum Topic: String, ServiceTopic {
+    case list = "job-list.list"
+    case listID = "job-list.list-id"
+    case listAttributes = "job-list.list-attrs"
+    case jobStats = "job-list.job-stats"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
-    switch request.method {
-    case "list": try list(request)
-    case "list-id":
+    switch try Topic(request) {
+    case .list: try list(request)
+    case .listID:
       let job = try manager.job(try request.jobID(), unknown: ServiceError(.noEntry))
       broker.respond(request, ["job": JobSummary(job).json(try Self.attributes(request))])
-    case "list-attrs": broker.respond(request, ["attrs": .array(JobSummary.attributes.map { .string($0) })])
-    case "job-stats":
+    case .listAttributes: broker.respond(request, ["attrs": .array(JobSummary.attributes.map { .string($0) })])
+    case .jobStats:
       if request.isStreaming { _ = watchers.add(request, ()) }
       broker.respond(request, stats())
-    default: throw Broker.unknownMethod(request)
     }
   }
 

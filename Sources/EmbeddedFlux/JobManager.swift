@@ -76,12 +76,12 @@ final class JobManager {
     }
   }
 
-  init(_ broker: Broker, _ log: LogService, _ cluster: VirtualCluster) {
+  init(_ broker: Broker, _ log: LogService, _ cluster: VirtualCluster, _ surroundings: any Surroundings) {
     self.broker = broker
     self.log = log
     scheduler = Scheduler(cluster)
     startTime = broker.now()
-    plugins = PluginHost(broker, log)
+    plugins = PluginHost(broker, log, surroundings)
     plugins.manager = self
   }
 

@@ -25,35 +25,67 @@ final class JobManagerService: Service {
     }
   }
 
+  private enum Topic: String, ServiceTopic {
+    case raise = "job-manager.raise"
+    case raiseAll = "job-manager.raiseall"
+    case kill = "job-manager.kill"
+    case urgency = "job-manager.urgency"
+    case memo = "job-manager.memo"
+    case update = "job-manager.update"
+    case wait = "job-manager.wait"
+    case getAttributes = "job-manager.getattr"
+    case postEvent = "job-manager.post-event.post"
+    case list = "job-manager.list"
+    case getInfo = "job-manager.getinfo"
+    case history = "job-manager.history.get"
+    case queueList = "job-manager.queue-list"
+    case queueStatus = "job-manager.queue-status"
+    case queueEnable = "job-manager.queue-enable"
+    case queueStart = "job-manager.queue-start"
+    case allocQuery = "job-manager.alloc-query"
+    case drain = "job-manager.drain"
+    case idle = "job-manager.idle"
+    case killAll = "job-manager.killall"
+    case purge = "job-manager.purge"
+    case purgeOne = "job-manager.purge-id"
+    case jobtap = "job-manager.jobtap"
+    case jobtapQuery = "job-manager.jobtap-query"
+    case eventsJournal = "job-manager.events-journal"
+    case eventsJournalCancel = "job-manager.events-journal-cancel"
+    case statsGet = "job-manager.stats-get"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
     if manager.plugins.handle(request) { return }
-    switch request.method {
-    case "raise": try raise(request)
-    case "raiseall": try raiseAll(request)
-    case "kill": try kill(request)
-    case "urgency": try urgency(request)
-    case "memo": try memo(request)
-    case "update": try update(request)
-    case "wait": try wait(request)
-    case "getattr": try getAttributes(request)
-    case "post-event.post": try postEvent(request)
-    case "list": list(request)
-    case "getinfo": broker.respond(request, ["max_jobid": (manager.order.last ?? JobID(rawValue: 0)).json])
-    case "history.get": try history(request)
-    case "queue-list": broker.respond(request, ["queues": .array(manager.queues.names.map { .string($0) })])
-    case "queue-status": try queueStatus(request)
-    case "queue-enable": try queueEnable(request)
-    case "queue-start": try queueStart(request)
-    case "alloc-query": allocationQuery(request)
-    case "drain", "idle": waitUntilIdle(request)
-    case "killall": try killAll(request)
-    case "purge": try purge(request)
-    case "purge-id": try purgeOne(request)
-    case "jobtap": try jobtap(request)
-    case "jobtap-query": try query(request)
-    case "events-journal": try journal.open(request)
-    case "events-journal-cancel": journal.cancel(request)
-    case "stats-get":
+    switch try Topic(request) {
+    case .raise: try raise(request)
+    case .raiseAll: try raiseAll(request)
+    case .kill: try kill(request)
+    case .urgency: try urgency(request)
+    case .memo: try memo(request)
+    case .update: try update(request)
+    case .wait: try wait(request)
+    case .getAttributes: try getAttributes(request)
+    case .postEvent: try postEvent(request)
+    case .list: list(request)
+    case .getInfo: broker.respond(request, ["max_jobid": (manager.order.last ?? JobID(rawValue: 0)).json])
+    case .history: try history(request)
+    case .queueList: broker.respond(request, ["queues": .array(manager.queues.names.map { .string($0) })])
+    case .queueStatus: try queueStatus(request)
+    case .queueEnable: try queueEnable(request)
+    case .queueStart: try queueStart(request)
+    case .allocQuery: allocationQuery(request)
+    case .drain, .idle: waitUntilIdle(request)
+    case .killAll: try killAll(request)
+    case .purge: try purge(request)
+    case .purgeOne: try purgeOne(request)
+    case .jobtap: try jobtap(request)
+    case .jobtapQuery: try query(request)
+    case .eventsJournal: try journal.open(request)
+    case .eventsJournalCancel: journal.cancel(request)
+    case .statsGet:
       broker.respond(
         request,
         [
@@ -61,7 +93,6 @@ final class JobManagerService: Service {
           "inactive_jobs": .int(Int64(manager.jobs.count - manager.activeCount)),
           "housekeeping": ["running": [:]],
         ])
-    default: throw Broker.unknownMethod(request)
     }
   }
 

@@ -6,6 +6,13 @@ import Glibc
 
 /// The service `0-shell-ID`: what clients ask the shell of a running job.
 extension JobRun {
+  /// The name of a job's service.
+  static func service(of id: JobID) -> String { "0-shell-\(id.encoded(.f58plain))" }
+
+  var topics: [String] {
+    ["stdin", "proctable", "terminus.list", "terminus.0"].map { "\(Self.service(of: job.id)).\($0)" }
+  }
+
   func handle(_ request: Request) throws(ServiceError) {
     switch request.method {
     case "stdin": try takeInput(request)
@@ -29,7 +36,7 @@ extension JobRun {
     let sessions = tasks.compactMap { task in
       task.terminal.flatMap { $0.isOver ? nil : $0.listing(task.layout.rank) }
     }
-    let service = "0-shell-\(job.id.encoded(.f58plain)).terminus"
+    let service = "\(Self.service(of: job.id)).terminus"
     broker.respond(
       request,
       [

@@ -57,7 +57,7 @@ extension JobRun {
       command: job.jobspec.command.map { template.render($0, task) }, environment: variables,
       directory: job.jobspec.cwd, hostname: hostnames ? task.host : nil, input: ends.task[0], output: ends.task[1],
       error: ends.task[2], extra: extra, isOnTerminal: ends.terminal != nil, limits: options?.limits ?? [])
-    do { tasks[index].pid = try spawn.run() } catch {
+    do { tasks[index].pid = try surroundings.start(spawn) } catch {
       ends.closeAll()
       throw error
     }
@@ -109,7 +109,8 @@ extension JobRun {
       // Nobody can see it. Flux's shell would not read it, and the job not end.
       capture = { _, next in next() }
     }
-    return try Terminal(broker, reactor, awaitsClient: option.awaitsClient(rank), capture: capture) { [weak self] in
+    return try Terminal(broker, surroundings, awaitsClient: option.awaitsClient(rank), capture: capture) {
+      [weak self] in
       self?.terminalChanged(index)
     }
   }

@@ -60,7 +60,7 @@ final class JobRun: Service {
   var tasks: [TaskState] = []
   private(set) var layout: TaskLayout
   unowned let broker: Broker
-  let reactor: ProcessReactor
+  let surroundings: any Surroundings
   let tell: (JobRun, Event) -> Void
   /// Runs something when more output can be kept.
   private let whenRoom: (@escaping () -> Void) -> Void
@@ -82,14 +82,14 @@ final class JobRun: Service {
   private(set) lazy var template = makeTemplate()
 
   init(
-    _ job: Job, _ layout: TaskLayout, _ broker: Broker, _ reactor: ProcessReactor,
+    _ job: Job, _ layout: TaskLayout, _ broker: Broker, _ surroundings: any Surroundings,
     whenRoom: @escaping (@escaping () -> Void) -> Void, _ tell: @escaping (JobRun, Event) -> Void
   ) {
     self.whenRoom = whenRoom
     self.job = job
     self.layout = layout
     self.broker = broker
-    self.reactor = reactor
+    self.surroundings = surroundings
     self.tell = tell
   }
 
@@ -103,7 +103,9 @@ final class JobRun: Service {
   /// Makes the job's directories and opens its files.
   func prepare(directory: String) throws(JobFiles.Failure) {
     let mapping = job.jobspec.shellOptions?["taskmap"]
-    try TaskmapOption(mapping, directory: JobFiles.directory(job.jobspec.cwd))?.apply(to: &layout)
+    let taskmap = try TaskmapOption(
+      mapping, directory: JobFiles.directory(job.jobspec.cwd), open: { [surroundings] in surroundings.open($0, $1) })
+    try taskmap?.apply(to: &layout)
     do throws(ShellOptions.Failure) {
       options = try ShellOptions(job.jobspec.shellOptions)
       inputLog = try InputLog(job.jobspec.shellOptions?["input"])
@@ -111,13 +113,13 @@ final class JobRun: Service {
       throw JobFiles.Failure(error)
     }
     if options?.hasPMI == true {
-      pmi = PMIChannels(job, layout, broker, reactor) { [weak self] note, isFatal in
+      pmi = PMIChannels(job, layout, broker, surroundings) { [weak self] note, isFatal in
         guard let self else { return }
         tell(self, .doomed(note: note, component: "pmi-simple", isFatal ? WaitStatus(exit: 1) : nil))
       }
     }
     directories = JobDirectories(job.id, layout, parent: directory)
-    files = try JobFiles(job, layout, template, broker)
+    files = try JobFiles(job, layout, template, broker, surroundings)
   }
 
   /// Writes the files that come with the job into its directories. Returns the names of those that could not be written.
@@ -172,18 +174,18 @@ final class JobRun: Service {
   func watch(_ index: Int, _ pipe: CInt, _ stream: String) {
     tasks[index].pipes[pipe] = stream
     let box = NIOLoopBound(self, eventLoop: broker.loop)
-    reactor.watch(pipe: pipe) { event in box.value.receive(index, pipe, event) }
+    surroundings.watch(pipe: pipe) { event in box.value.receive(index, pipe, event) }
   }
 
   func watchProcess(_ index: Int) {
     let box = NIOLoopBound(self, eventLoop: broker.loop)
-    let isWatched = reactor.watch(process: tasks[index].pid) { event in
+    let isWatched = surroundings.watch(process: tasks[index].pid) { event in
       if case .exited(let status) = event { box.value.exited(index, status) }
     }
     guard !isWatched else { return }
     // No descriptor is left to watch it with: it is ended, and counted as killed.
     let pid = tasks[index].pid
-    Glibc.kill(-pid, SIGKILL)
+    surroundings.signal(group: pid, SIGKILL)
     var status: Int32 = 0
     waitpid(pid, &status, 0)
     exited(index, status)
@@ -196,7 +198,7 @@ final class JobRun: Service {
     case .read(let bytes):
       take(bytes, index, stream) { [weak self] in
         guard let self, tasks[index].pipes[pipe] != nil else { return }
-        reactor.resume(pipe: pipe)
+        surroundings.resume(pipe: pipe)
       }
     case .endOfFile:
       tasks[index].pipes[pipe] = nil
@@ -258,7 +260,7 @@ final class JobRun: Service {
 
   private func giveUpPipes(of index: Int) {
     for (pipe, stream) in tasks[index].pipes {
-      reactor.drop(pipe: pipe)
+      surroundings.drop(pipe: pipe)
       finish(stream, tasks[index].layout.rank)
     }
     tasks[index].pipes.removeAll()
@@ -300,7 +302,7 @@ final class JobRun: Service {
   // MARK: Signals and time
 
   func signal(_ signal: CInt) {
-    for task in tasks where task.pid > 0 && task.status == nil { Glibc.kill(-task.pid, signal) }
+    for task in tasks where task.pid > 0 && task.status == nil { surroundings.signal(group: task.pid, signal) }
   }
 
   /// Ends the job: a signal first, and SIGKILL every so many seconds until all its processes are gone.

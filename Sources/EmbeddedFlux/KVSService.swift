@@ -19,23 +19,31 @@ final class KVSService: Service {
     self.manager = manager
   }
 
+  private enum Topic: String, ServiceTopic {
+    case commit = "kvs.commit"
+    case lookup = "kvs.lookup"
+    case namespaceCreate = "kvs.namespace-create"
+    case namespaceRemove = "kvs.namespace-remove"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
     guard request.isOwner else { throw ServiceError(.notPermitted) }
-    switch request.method {
-    case "commit":
+    switch try Topic(request) {
+    case .commit:
       let namespace = try request.string("namespace")
       for operation in request.payload["ops"]?.arrayValue ?? [] { try apply(operation, namespace) }
       broker.respond(request, ["rootref": "", "rootseq": 0])
-    case "lookup": try lookup(request)
-    case "namespace-create":
+    case .lookup: try lookup(request)
+    case .namespaceCreate:
       let job = try job(of: try request.string("namespace"), unknown: ServiceError(.notImplemented, Self.limits))
       guard !job.hasNamespace else { throw ServiceError(.exists) }
       try manager.openNamespace(of: job)
       broker.respond(request)
-    case "namespace-remove":
+    case .namespaceRemove:
       manager.removeNamespace(of: try job(of: try request.string("namespace")))
       broker.respond(request)
-    default: throw Broker.unknownMethod(request)
     }
   }
 

@@ -22,16 +22,20 @@ final class OutputFile {
   private(set) var failure: CInt?
 
   /// Opens the file, and makes it when it is not there.
-  init(_ path: String, mode: String, isLabeled: Bool, _ broker: Broker) throws(Spawn.Failure) {
+  init(
+    _ path: String, mode: String, isLabeled: Bool, _ broker: Broker, _ surroundings: any Surroundings
+  ) throws(Spawn.Failure) {
     self.path = path
     self.isLabeled = isLabeled
     self.broker = broker
     var flags = O_CREAT | O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY
     if mode == "append" { flags |= O_APPEND }
     if mode == "truncate" { flags |= O_TRUNC }
-    var descriptor = open(path, flags, 0o644)
+    var descriptor = surroundings.open(path, flags)
     // A FIFO that nobody reads yet: opened for both, it keeps what is written until somebody does.
-    if descriptor < 0, errno == ENXIO { descriptor = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) }
+    if descriptor < 0, errno == ENXIO {
+      descriptor = surroundings.open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+    }
     guard descriptor >= 0 else { throw Spawn.Failure(errnum: errno) }
     self.descriptor = descriptor
   }

@@ -11,7 +11,7 @@ final class PMIChannels {
 
   private var server: PMIServer
   private unowned let broker: Broker
-  private let reactor: ProcessReactor
+  private let surroundings: any Surroundings
   /// The program has asked for its end, or does not speak the protocol: what the shell says then.
   private let fail: (_ note: String, _ isFatal: Bool) -> Void
   /// By rank. The reactor reads from them, and closes them.
@@ -19,11 +19,11 @@ final class PMIChannels {
   private var hasFailed = false
 
   init(
-    _ job: Job, _ layout: TaskLayout, _ broker: Broker, _ reactor: ProcessReactor,
+    _ job: Job, _ layout: TaskLayout, _ broker: Broker, _ surroundings: any Surroundings,
     _ fail: @escaping (String, Bool) -> Void
   ) {
     self.broker = broker
-    self.reactor = reactor
+    self.surroundings = surroundings
     self.fail = fail
     var values = ["flux.instance-level": "1"]
     let map = layout.map.json.text
@@ -45,7 +45,7 @@ final class PMIChannels {
     }
     sockets[rank] = pair[0]
     let box = NIOLoopBound(self, eventLoop: broker.loop)
-    reactor.watch(pipe: pair[0]) { event in box.value.receive(event, from: rank) }
+    surroundings.watch(pipe: pair[0]) { event in box.value.receive(event, from: rank) }
     return pair[1]
   }
 
@@ -54,7 +54,7 @@ final class PMIChannels {
   }
 
   private func close(_ rank: Int) {
-    if let socket = sockets.removeValue(forKey: rank) { reactor.drop(pipe: socket) }
+    if let socket = sockets.removeValue(forKey: rank) { surroundings.drop(pipe: socket) }
   }
 
   private func receive(_ event: ProcessReactor.Event, from rank: Int) {
@@ -64,7 +64,7 @@ final class PMIChannels {
     }
     guard sockets[rank] != nil else { return }
     for action in server.receive(bytes, from: rank) { carry(out: action) }
-    if let socket = sockets[rank] { reactor.resume(pipe: socket) }
+    if let socket = sockets[rank] { surroundings.resume(pipe: socket) }
   }
 
   private func carry(out action: PMIServer.Action) {

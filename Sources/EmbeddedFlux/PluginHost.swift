@@ -8,14 +8,16 @@ import Glibc
 final class PluginHost {
   unowned let broker: Broker
   let log: LogService
+  private let surroundings: any Surroundings
   weak var manager: JobManager?
   private(set) var plugins: [HostPlugin] = []
   /// The job of the callback that is under way: what `FLUX_JOBTAP_CURRENT_JOB` means.
   var currentJob: Job?
 
-  init(_ broker: Broker, _ log: LogService) {
+  init(_ broker: Broker, _ log: LogService, _ surroundings: any Surroundings) {
     self.broker = broker
     self.log = log
+    self.surroundings = surroundings
   }
 
   /// The instance's configuration.
@@ -44,7 +46,7 @@ final class PluginHost {
       throw ServiceError(.exists, "\(name) already loaded")
     }
     guard access(path, R_OK) == 0 else { throw ServiceError(Errnum(UInt32(errno)), "\(path): \(lastError())") }
-    guard let library = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
+    guard let library = surroundings.load(library: path) else {
       throw ServiceError(.invalid, "dlopen: \(dlerror().map { String(cString: $0) } ?? "cannot be loaded")")
     }
     guard let symbol = dlsym(library, "flux_plugin_init") else {

@@ -70,10 +70,28 @@ enum Departure {
 
 /// A service of the instance. Runs on the instance's event loop.
 protocol Service: AnyObject {
+  /// The topics that it answers, beside those of every service: `ping` and `disconnect`.
+  var topics: [String] { get }
   /// Takes a request for a method of this service, and answers through the broker, now or later.
   func handle(_ request: Request) throws(ServiceError)
   /// Drops the streams of somebody who has gone.
   func disconnect(_ departure: Departure)
+}
+
+/// The topics of a service: what it chooses by, and what it says that it answers. So the two are one.
+protocol ServiceTopic: RawRepresentable<String>, CaseIterable {}
+
+extension ServiceTopic {
+  /// All of them.
+  static var all: [String] { allCases.map(\.rawValue) }
+
+  /// The topic of a request.
+  ///
+  /// - Throws: ENOSYS when the service does not have it.
+  init(_ request: Request) throws(ServiceError) {
+    guard let topic = Self(rawValue: request.topic) else { throw Broker.unknownMethod(request) }
+    self = topic
+  }
 }
 
 extension Service {

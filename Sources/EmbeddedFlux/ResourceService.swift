@@ -13,13 +13,24 @@ final class ResourceService: Service {
     self.manager = manager
   }
 
+  private enum Topic: String, ServiceTopic {
+    case allocated = "resource.sched-status"
+    case schedulerStatus = "sched.resource-status"
+    case status = "resource.status"
+    case drain = "resource.drain"
+    case undrain = "resource.undrain"
+    case feasibility = "feasibility.check"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
     let all = manager.cluster.all
-    switch request.topic {
-    case "resource.sched-status", "sched.resource-status":
+    switch try Topic(request) {
+    case .allocated, .schedulerStatus:
       broker.respond(
         request, ["all": all.json, "down": manager.down.json, "allocated": manager.cluster.allocated.json])
-    case "resource.status":
+    case .status:
       broker.respond(
         request,
         [
@@ -27,10 +38,9 @@ final class ResourceService: Service {
           "exclude": "",
           "torpid": "",
         ])
-    case "resource.drain": try drain(request)
-    case "resource.undrain": try undrain(request)
-    case "feasibility.check": try check(request)
-    default: throw Broker.unknownMethod(request)
+    case .drain: try drain(request)
+    case .undrain: try undrain(request)
+    case .feasibility: try check(request)
     }
   }
 

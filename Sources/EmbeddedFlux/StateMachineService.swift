@@ -36,15 +36,22 @@ final class StateMachineService: Service {
     log.observer = { [weak self] level, text in self?.forward(level, text) }
   }
 
+  private enum Topic: String, ServiceTopic {
+    case get = "state-machine.get"
+    case monitor = "state-machine.monitor"
+    case start = "shutdown.start"
+  }
+
+  var topics: [String] { Topic.all }
+
   func handle(_ request: Request) throws(ServiceError) {
-    switch request.topic {
-    case "state-machine.get":
+    switch try Topic(request) {
+    case .get:
       broker.respond(request, ["state": .string(state.name), "duration": .double(broker.now() - since)])
-    case "state-machine.monitor":
+    case .monitor:
       let final = Int(request.payload["final"]?.intValue ?? Int64(Self.last))
       if tell(request, final) { _ = monitors.add(request, final) }
-    case "shutdown.start": try start(request)
-    default: throw Broker.unknownMethod(request)
+    case .start: try start(request)
     }
   }
 

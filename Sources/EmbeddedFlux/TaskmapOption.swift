@@ -13,11 +13,16 @@ struct TaskmapOption {
   private let value: String
   /// Where files are, whose names are relative.
   private let directory: String
+  /// Opens a file, as ``Surroundings/open(_:_:)``.
+  private let open: (String, CInt) -> CInt
 
   /// Nil when the option is not given, or changes nothing.
-  init?(_ option: JSON?, directory: String) throws(JobFiles.Failure) {
+  init?(
+    _ option: JSON?, directory: String, open: @escaping (String, CInt) -> CInt = { Glibc.open($0, $1) }
+  ) throws(JobFiles.Failure) {
     guard let option else { return nil }
     self.directory = directory
+    self.open = open
     do throws(Complaint) {
       guard option.objectValue != nil else { throw Complaint(text: "Expected object, got \(option.kind)") }
       guard let name = try Self.text(option, "scheme") else {

@@ -36,7 +36,7 @@ final class Terminal {
   /// The task's side, until it has it.
   let follower: CInt
   private unowned let broker: Broker
-  private let reactor: ProcessReactor
+  private let surroundings: any Surroundings
   /// Where what is read goes beside the clients, and what is to be done when there is room for more.
   private let capture: (([UInt8], @escaping () -> Void) -> Void)?
   /// Called when all was read; and when the session is over.
@@ -53,7 +53,7 @@ final class Terminal {
 
   /// Opens a terminal of 25 lines of 80 columns.
   init(
-    _ broker: Broker, _ reactor: ProcessReactor, awaitsClient: Bool,
+    _ broker: Broker, _ surroundings: any Surroundings, awaitsClient: Bool,
     capture: (([UInt8], @escaping () -> Void) -> Void)?, changed: @escaping () -> Void
   ) throws(Spawn.Failure) {
     var follower: CInt = -1
@@ -61,7 +61,7 @@ final class Terminal {
     guard leader >= 0 else { throw Spawn.Failure(errnum: errno) }
     self.follower = follower
     self.broker = broker
-    self.reactor = reactor
+    self.surroundings = surroundings
     self.awaitsClient = awaitsClient
     self.capture = capture
     self.changed = changed
@@ -98,7 +98,7 @@ final class Terminal {
   func close() {
     guard reading != .over else { return }
     writer.stop()
-    if reading == .notYet { Glibc.close(leader) } else { reactor.drop(pipe: leader) }
+    if reading == .notYet { Glibc.close(leader) } else { surroundings.drop(pipe: leader) }
     end()
   }
 
@@ -134,10 +134,10 @@ final class Terminal {
     case .notYet:
       reading = .underWay
       let box = NIOLoopBound(self, eventLoop: broker.loop)
-      reactor.watch(pipe: leader) { event in box.value.receive(event) }
+      surroundings.watch(pipe: leader) { event in box.value.receive(event) }
     case .paused:
       reading = .underWay
-      reactor.resume(pipe: leader)
+      surroundings.resume(pipe: leader)
     }
     linger()
   }
