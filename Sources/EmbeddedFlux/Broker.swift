@@ -216,6 +216,9 @@ final class Broker {
   /// Every topic that is answered now, in order, but for `ping`, `disconnect` and what plugins and clients have registered.
   var topics: [String] { Set(services.values.flatMap(\.topics)).sorted() }
 
+  /// How many requests all services keep.
+  var streamCount: Int { distinctServices.reduce(0) { $0 + $1.streamCount } }
+
   /// The error for a method that a service does not have.
   static func unknownMethod(_ request: Request) -> ServiceError {
     ServiceError(.notImplemented, "Unknown service method '\(request.topic)'")

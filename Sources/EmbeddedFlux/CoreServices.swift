@@ -99,6 +99,7 @@ final class LogService: Service {
   }
 
   var topics: [String] { Topic.all }
+  var streamCount: Int { followers.count }
 
   func handle(_ request: Request) throws(ServiceError) {
     switch try Topic(request) {

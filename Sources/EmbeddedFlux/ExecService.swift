@@ -30,6 +30,7 @@ final class ExecService: Service {
   }
 
   var topics: [String] { Topic.all }
+  var streamCount: Int { processes.count }
 
   func handle(_ request: Request) throws(ServiceError) {
     guard request.isOwner else { throw ServiceError(.notPermitted) }

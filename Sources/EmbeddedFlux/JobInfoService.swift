@@ -53,6 +53,7 @@ final class JobInfoService: Service {
   }
 
   var topics: [String] { Topic.all }
+  var streamCount: Int { watches.count + updates.count }
 
   func handle(_ request: Request) throws(ServiceError) {
     switch try Topic(request) {

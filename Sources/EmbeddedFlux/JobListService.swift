@@ -39,6 +39,7 @@ final class JobListService: Service {
   }
 
   var topics: [String] { Topic.all }
+  var streamCount: Int { watchers.count }
 
   func handle(_ request: Request) throws(ServiceError) {
     switch try Topic(request) {

@@ -56,6 +56,7 @@ final class JobManagerService: Service {
   }
 
   var topics: [String] { Topic.all }
+  var streamCount: Int { journal.count + waiters.count + drainers.count + idlers.count }
 
   func handle(_ request: Request) throws(ServiceError) {
     if manager.plugins.handle(request) { return }

@@ -27,6 +27,8 @@ final class JobUpdates {
     }
   }
 
+  var count: Int { watches.count }
+
   func disconnect(_ departure: Departure) { watches.drop(departure) }
 
   func lookup(_ request: Request) throws(ServiceError) {

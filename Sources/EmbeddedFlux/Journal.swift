@@ -47,7 +47,7 @@ final class Journal {
     manager.volatileObservers.append { [weak self] job, entry in self?.tell(job, entry) }
   }
 
-  var count: Int { streams.streams.count }
+  var count: Int { streams.count }
 
   func open(_ request: Request) throws(ServiceError) {
     guard request.isStreaming else { throw ServiceError(.protocolError) }

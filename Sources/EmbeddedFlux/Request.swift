@@ -76,6 +76,8 @@ protocol Service: AnyObject {
   func handle(_ request: Request) throws(ServiceError)
   /// Drops the streams of somebody who has gone.
   func disconnect(_ departure: Departure)
+  /// How many requests it keeps, to answer them later or again.
+  var streamCount: Int { get }
 }
 
 /// The topics of a service: what it chooses by, and what it says that it answers. So the two are one.
@@ -96,4 +98,5 @@ extension ServiceTopic {
 
 extension Service {
   func disconnect(_ departure: Departure) {}
+  var streamCount: Int { 0 }
 }

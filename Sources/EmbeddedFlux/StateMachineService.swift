@@ -43,6 +43,7 @@ final class StateMachineService: Service {
   }
 
   var topics: [String] { Topic.all }
+  var streamCount: Int { monitors.count + (stopper == nil ? 0 : 1) }
 
   func handle(_ request: Request) throws(ServiceError) {
     switch try Topic(request) {

@@ -8,6 +8,8 @@ struct StreamSet<State> {
   private(set) var streams: [UInt64: (request: Request, state: State)] = [:]
   private var next: UInt64 = 0
 
+  var count: Int { streams.count }
+
   /// Adds a stream and returns its number.
   mutating func add(_ request: Request, _ state: State) -> UInt64 {
     next += 1
