@@ -111,6 +111,10 @@ extension Message {
   /// The bytes of a text payload, such as an error's words: the text and its NUL terminator.
   public static func payload(text: String) -> ByteBuffer { ByteBuffer(bytes: Array(text.utf8) + [0]) }
 
+  /// How deep the payload of a response or an event may be. Deeper than that of a request: it wraps what others have asked for, and whoever
+  /// could not read it would suffer for them.
+  private static let answerDepth = 512
+
   /// The payload as a JSON object.
   ///
   /// - Returns: nil when the message has no payload.
@@ -121,7 +125,9 @@ extension Message {
     guard view.last == 0 else { throw WireError(.payload, "\(label): the JSON payload has no NUL terminator") }
     view.removeLast()
     let value: JSON
-    do { value = try JSON(parsing: view) } catch { throw WireError(.payload, "\(label): \(error)") }
+    var limits = JSON.Limits()
+    if kind != .request { limits.depth = Self.answerDepth }
+    do { value = try JSON(parsing: view, limits: limits) } catch { throw WireError(.payload, "\(label): \(error)") }
     guard value.objectValue != nil else { throw WireError(.payload, "\(label): the payload is not a JSON object") }
     return value
   }

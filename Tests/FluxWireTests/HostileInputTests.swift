@@ -50,6 +50,18 @@ import Testing
     #expect(try MessageCodec.decodeBody(bytes) == message)
   }
 
+  /// An answer wraps what others have asked for: it may be deeper than a request.
+  @Test func responsesMayBeDeeperThanRequests() throws {
+    func payload(_ depth: Int) -> ByteBuffer {
+      ByteBuffer(
+        string: "{\"a\":" + String(repeating: "[", count: depth - 1) + String(repeating: "]", count: depth - 1) + "}\0")
+    }
+    for (kind, most) in [(Message.Kind.request, 64), (.response, 512), (.event, 512)] {
+      #expect(try Message(kind: kind, topic: "a.b", payload: payload(most)).json() != nil)
+      #expect(throws: WireError.self) { try Message(kind: kind, topic: "a.b", payload: payload(most + 1)).json() }
+    }
+  }
+
   /// However the stream is cut, the same messages come out.
   @Test func anyChunking() throws {
     let pairs = try VectorTests.frames.map { frame in
