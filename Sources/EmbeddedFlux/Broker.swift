@@ -22,6 +22,10 @@ final class Broker {
     var disconnects = DisconnectNotes()
   }
 
+  /// The most subscriptions of a client to different topics, and the longest, in bytes: a topic is no longer either. All are looked through
+  /// for every event.
+  static let maximumSubscriptions = 4096
+  static let maximumPrefix = 1024
   /// The most clients at once.
   static let maximumClients = 4096
   /// The owner's roles on a local connection (RFC 12): owner and local.
@@ -290,7 +294,14 @@ final class Broker {
 
   // MARK: Events
 
-  func subscribe(_ client: String, _ prefix: String) {
+  /// - Throws: EOVERFLOW when the client has too many, or it is longer than a topic.
+  func subscribe(_ client: String, _ prefix: String) throws(ServiceError) {
+    let known = clients[client]?.subscriptions ?? [:]
+    guard prefix.utf8.count <= Self.maximumPrefix, known[prefix] != nil || known.count < Self.maximumSubscriptions
+    else {
+      throw ServiceError(
+        .overflow, "a client may have \(Self.maximumSubscriptions) subscriptions of \(Self.maximumPrefix) bytes")
+    }
     clients[client]?.subscriptions[prefix, default: 0] += 1
     subscribed(prefix)
   }

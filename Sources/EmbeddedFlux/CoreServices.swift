@@ -58,7 +58,7 @@ final class EventService: Service {
     let topic = try request.string("topic")
     switch try Topic(request) {
     case .subscribe:
-      broker.subscribe(request.sender.first ?? "", topic)
+      try broker.subscribe(request.sender.first ?? "", topic)
       broker.respond(request)
     case .unsubscribe:
       guard broker.unsubscribe(request.sender.first ?? "", topic) else { throw ServiceError(.noEntry) }
@@ -78,6 +78,8 @@ final class EventService: Service {
 
 /// `log.append`, `log.dmesg`: the instance's log, its newest 1024 lines in memory.
 final class LogService: Service {
+  /// The longest line, in bytes. Flux's own clients send 2 KiB at most.
+  static let maximumLine = 16 << 10
   /// How many lines are kept.
   static let capacity = 1024
   /// The one request whose payload is not JSON.
@@ -110,7 +112,7 @@ final class LogService: Service {
         for line in lines { broker.respond(request, raw: line) }
       }
       guard request.payload["follow"]?.boolValue == true else { throw ServiceError(.noData) }
-      _ = followers.add(request, ())
+      _ = try followers.add(request, ())
     case .clear:
       lines.removeAll()
       broker.respond(request)
@@ -121,8 +123,10 @@ final class LogService: Service {
     }
   }
 
-  /// Adds a line, an RFC 5424 message as Flux's are.
-  func append(line: String) {
+  /// Adds a line, an RFC 5424 message as Flux's are. One that is too long is cut.
+  func append(line text: String) {
+    let isLong = text.utf8.count > Self.maximumLine
+    let line = isLong ? String(decoding: text.utf8.prefix(Self.maximumLine), as: UTF8.self) : text
     if lines.count >= Self.capacity { lines.removeFirst(lines.count - Self.capacity + 1) }
     lines.append(line)
     for (request, _) in followers.streams.values { broker.respond(request, raw: line) }

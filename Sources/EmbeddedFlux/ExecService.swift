@@ -57,7 +57,7 @@ final class ExecService: Service {
     guard !words.isEmpty else { throw ServiceError(.protocolError, "command string is empty") }
     guard processes.streams.count < Self.maximumProcesses else { throw ServiceError(.busy, "too many processes") }
     let pid = try start(words, request.payload["cmd"]?["cwd"]?.stringValue)
-    let number = processes.add(request, pid)
+    let number = try processes.add(request, pid)
     broker.respond(request, ["type": "started", "pid": .int(Int64(pid))])
     let box = NIOLoopBound(self, eventLoop: broker.loop)
     let isWatched = surroundings.watch(process: pid) { event in

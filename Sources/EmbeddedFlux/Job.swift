@@ -51,6 +51,12 @@ final class Job {
   var hasNamespace = false
   /// Whether its resources were given back.
   var isReleased = false
+  /// The most that clients' requests may add to its events, in bytes.
+  static let maximumRequested = 64 << 20
+  /// What an event costs beside what it says, about.
+  static let eventCost = 256
+  /// How much they have added.
+  var requested = 0
   /// What plugins keep for the job.
   var pluginData: [PluginDatum] = []
   /// The plugins that follow the job's events.

@@ -38,12 +38,25 @@ indirect enum JobFilter {
     case "queue": self = .queue(texts)
     case "states": self = .states(try Self.mask(values, states: true))
     case "results": self = .results(try Self.mask(values, states: false))
-    case "hostlist":
-      self = .hosts(Set(texts.compactMap { try? Hostlist(parsing: $0) }.flatMap(\.hosts)))
+    case "hostlist": self = .hosts(try Self.hosts(texts))
     case "ranks": self = .ranks(texts.compactMap { try? IDSet(parsing: $0) }.reduce(IDSet()) { $0.union($1) })
     case let name where name.hasPrefix("t_"): self = .time(name, try values.map(Self.comparison))
     default: throw ServiceError(.invalid, "unknown constraint operator: \(key)")
     }
+  }
+
+  /// The hosts of all lists: not more than one list may have.
+  private static func hosts(_ texts: Set<String>) throws(ServiceError) -> Set<String> {
+    var hosts: Set<String> = []
+    var count = 0
+    for list in texts.lazy.compactMap({ try? Hostlist(parsing: $0) }) {
+      count += list.count
+      guard count <= Hostlist.maximumCount else {
+        throw ServiceError(.invalid, "the constraint names more than \(Hostlist.maximumCount) hosts")
+      }
+      hosts.formUnion(list.hosts)
+    }
+    return hosts
   }
 
   private static func list(_ values: [JSON], _ depth: Int) throws(ServiceError) -> [JobFilter] {

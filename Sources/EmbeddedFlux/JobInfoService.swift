@@ -134,9 +134,9 @@ final class JobInfoService: Service {
     // A log that may still come into being is waited for. Those of a job that never started are empty; else it is not there.
     let first = isVisible(job, log) ? try cursor.next() : nil
     if first == nil, !isOpen(job, log) { throw ServiceError(job.times[.run] == nil ? .noData : .noEntry) }
-    if let first { broker.respond(request, ["event": .string(first)]) }
     let watch = Watch(job: job.id, log: log, cursor: cursor, isSentinelDue: flags & 2 != 0)
-    let number = watches.add(request, watch)
+    let number = try watches.add(request, watch)
+    if let first { broker.respond(request, ["event": .string(first)]) }
     byJob[job.id, default: []].insert(number)
     broker.respond(request, from: { [weak self] in self?.replay(number) ?? false })
   }

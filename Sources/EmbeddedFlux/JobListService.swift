@@ -49,7 +49,7 @@ final class JobListService: Service {
       broker.respond(request, ["job": JobSummary(job).json(try Self.attributes(request))])
     case .listAttributes: broker.respond(request, ["attrs": .array(JobSummary.attributes.map { .string($0) })])
     case .jobStats:
-      if request.isStreaming { _ = watchers.add(request, ()) }
+      if request.isStreaming { _ = try watchers.add(request, ()) }
       broker.respond(request, stats())
     }
   }

@@ -8,8 +8,8 @@ import Glibc
 extension JobManagerService {
   // MARK: Waiting until nothing is there
 
-  func waitUntilIdle(_ request: Request) {
-    if request.method == "drain" { _ = drainers.add(request, ()) } else { _ = idlers.add(request, ()) }
+  func waitUntilIdle(_ request: Request) throws(ServiceError) {
+    if request.method == "drain" { _ = try drainers.add(request, ()) } else { _ = try idlers.add(request, ()) }
     answerIdle()
   }
 

@@ -78,7 +78,7 @@ final class JobManagerService: Service {
     case .queueEnable: try queueEnable(request)
     case .queueStart: try queueStart(request)
     case .allocQuery: allocationQuery(request)
-    case .drain, .idle: waitUntilIdle(request)
+    case .drain, .idle: try waitUntilIdle(request)
     case .killAll: try killAll(request)
     case .purge: try purge(request)
     case .purgeOne: try purgeOne(request)
@@ -113,11 +113,23 @@ final class JobManagerService: Service {
     return job
   }
 
+  /// A request adds to a job's events, which are kept for as long as the job is: up to a limit.
+  private func charge(_ job: Job, _ request: Request) throws(ServiceError) {
+    let cost = (request.message.payload?.readableBytes ?? 0) + Job.eventCost
+    guard job.requested + cost <= Job.maximumRequested else {
+      throw ServiceError(
+        .overflow, "requests have added \(Job.maximumRequested >> 20) MiB to the job's events: no more")
+    }
+    job.requested += cost
+  }
+
   private func raise(_ request: Request) throws(ServiceError) {
     let type = try request.string("type")
     let severity = try request.int("severity")
     try Self.checkException(type, severity)
     let job = try active(request)
+    // What ends the job is always taken; it happens once.
+    if severity > 0 || job.wasRaised { try charge(job, request) }
     let status = request.payload["wait_status"]?.intValue.map { WaitStatus(rawValue: Int32(truncatingIfNeeded: $0)) }
     manager.raise(
       job, type: type, severity: severity, note: request.payload["note"]?.stringValue ?? "", userID: request.userID,
@@ -173,6 +185,7 @@ final class JobManagerService: Service {
     guard job.resources == nil else {
       throw ServiceError(.invalid, "urgency cannot be changed once resources are allocated")
     }
+    try charge(job, request)
     let old = job.urgency
     manager.post(job, "urgency", ["userid": .int(Int64(request.userID)), "urgency": .int(Int64(urgency))])
     broker.respond(request, ["old_urgency": .int(Int64(old))])
@@ -182,11 +195,10 @@ final class JobManagerService: Service {
     let job = try active(request)
     guard let value = request.payload["memo"] else { throw .malformed(request.topic, "memo") }
     guard let memo = value.objectValue else { throw ServiceError(.invalid) }
-    switch request.payload["volatile"] {
-    case nil, .bool(false): manager.post(job, "memo", memo)
-    case .bool(true): manager.note(job, memo: memo)
-    default: throw .malformed(request.topic, "volatile")
-    }
+    let isVolatile = request.payload["volatile"] ?? false
+    guard case .bool(let isVolatile) = isVolatile else { throw .malformed(request.topic, "volatile") }
+    try charge(job, request)
+    if isVolatile { manager.note(job, memo: memo) } else { manager.post(job, "memo", memo) }
     broker.respond(request)
   }
 
@@ -198,13 +210,16 @@ final class JobManagerService: Service {
     }
     let job = try manager.job(id)
     guard job.isActive else { throw ServiceError(.invalid, "job is inactive") }
+    try charge(job, request)
     try manager.update(job, updates, for: request)
     broker.respond(request)
   }
 
   private func postEvent(_ request: Request) throws(ServiceError) {
     let job = try active(request)
-    manager.post(job, try request.string("name"), request.payload["context"]?.objectValue)
+    let name = try request.string("name")
+    try charge(job, request)
+    manager.post(job, name, request.payload["context"]?.objectValue)
     broker.respond(request)
   }
 
@@ -223,12 +238,16 @@ final class JobManagerService: Service {
       guard let job = manager.jobs[id], job.isWaitable, !manager.isWaited.contains(id) else {
         throw ServiceError(.noChild, "invalid job id, or job may be inactive and not waitable")
       }
-      if job.isActive { _ = waiters.add(request, id) } else { answer(request, job) }
+      if job.isActive { _ = try waiters.add(request, id) } else { answer(request, job) }
       return
     }
     let open = manager.jobs.values.filter { $0.isWaitable && !manager.isWaited.contains($0.id) }
     guard !open.isEmpty else { throw ServiceError(.noChild, "there are no more waitable jobs") }
-    if let done = open.first(where: { !$0.isActive }) { answer(request, done) } else { _ = waiters.add(request, nil) }
+    if let done = open.first(where: { !$0.isActive }) {
+      answer(request, done)
+    } else {
+      _ = try waiters.add(request, nil)
+    }
   }
 
   private func answerWaiters(_ job: Job) {

@@ -59,13 +59,13 @@ struct JobTemplate {
 
   private func node(_ tag: String, _ node: Int) -> String? {
     let rank = resources.ranks[node]
-    let own = layout.tasks.filter { $0.node == node }
+    let own = layout.ranks(of: node)
     switch tag {
     case "id": return String(node)
     case "name": return rank.host
     case "broker_rank": return String(rank.rank)
     case "ntasks": return String(own.count)
-    case "taskids": return IDSet(own.map(\.rank)).description
+    case "taskids": return IDSet(own).description
     case "cores", "resources.cores": return rank.cores.description
     case "gpus", "resources.gpus": return rank.gpus.description
     case "ncores", "resources.ncores": return String(rank.cores.count)

@@ -58,7 +58,7 @@ final class JobUpdates {
     guard let value = Self.value(job, key) else { throw ServiceError(.noEntry) }
     broker.respond(request, .object([key: value]))
     guard job.isActive else { throw ServiceError(.noData) }
-    _ = watches.add(request, Watch(job: job.id, key: key))
+    _ = try watches.add(request, Watch(job: job.id, key: key))
   }
 
   func cancel(_ request: Request) {

@@ -56,7 +56,7 @@ final class Journal {
       deny: Set(request.payload["deny"]?.objectValue?.keys ?? []))
     let isFull = request.payload["full"]?.boolValue ?? false
     let ids = manager.order.filter { id in manager.jobs[id].map { isFull || $0.isActive } ?? false }
-    let number = streams.add(request, Stream(filter: filter, backlog: Backlog(ids)))
+    let number = try streams.add(request, Stream(filter: filter, backlog: Backlog(ids)))
     broker.respond(request, from: { [weak self] in self?.replay(number) ?? false })
   }
 

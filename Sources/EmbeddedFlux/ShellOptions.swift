@@ -164,6 +164,9 @@ struct ShellOptions: Sendable {
 
   // MARK: GPUs
 
+  /// The most GPUs that a map gives to a task.
+  private static let maximumMapped = 1024
+
   private mutating func readBinding(_ value: JSON?) throws(Failure) {
     guard let text = value?.stringValue else { return }
     switch text {
@@ -172,7 +175,8 @@ struct ShellOptions: Sendable {
     default:
       guard text.hasPrefix("map:") else { break }
       let sets = text.dropFirst(4).split(separator: ";").map { try? IDSet(parsing: String($0)) }
-      guard !sets.isEmpty, !sets.contains(nil) else {
+      // A set is short to write, and each of its members is written out for each task.
+      guard !sets.isEmpty, sets.allSatisfy({ $0.map { $0.count <= Self.maximumMapped } ?? false }) else {
         throw Failure(component: "gpubind", text: "failed to parse gpu map \(text.dropFirst(4))")
       }
       binding = .map(sets.compactMap { $0 })

@@ -51,7 +51,7 @@ final class StateMachineService: Service {
       broker.respond(request, ["state": .string(state.name), "duration": .double(broker.now() - since)])
     case .monitor:
       let final = Int(request.payload["final"]?.intValue ?? Int64(Self.last))
-      if tell(request, final) { _ = monitors.add(request, final) }
+      if tell(request, final) { _ = try monitors.add(request, final) }
     case .start: try start(request)
     }
   }

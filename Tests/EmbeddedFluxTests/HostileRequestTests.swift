@@ -26,4 +26,107 @@ import Testing
       }
     }
   }
+
+  /// A set is short, and what it stands for is long.
+  @Test func aMapOfGPUsIsNotWrittenOutWithoutBound() {
+    #expect(throws: ShellOptions.Failure(component: "gpubind", text: "failed to parse gpu map 0-2147483647")) {
+      try ShellOptions(["gpu-affinity": "map:0-2147483647"]) { _ in 0 }
+    }
+    #expect(throws: Never.self) { try ShellOptions(["gpu-affinity": "map:0-7;8-15"]) { _ in 0 } }
+  }
+
+  /// Each list is short, and each names a million hosts.
+  @Test func aListingIsNotAskedForMoreHostsThanThereCanBe() {
+    let lists = (0..<100).map { JSON.string("n[\($0)00000-\($0)99999]") }
+    #expect(throws: Never.self) { try JobFilter(["hostlist": .array(Array(lists.prefix(10)))]) }
+    do {
+      _ = try JobFilter(["hostlist": .array(lists)])
+      Issue.record("10 million hosts are taken")
+    } catch { #expect(error.errnum == .invalid) }
+  }
+
+  /// What is said of a task's node is known without a look at all other tasks.
+  @Test(.timeLimit(.minutes(1))) func manyTasksHaveTheirNamesSoon() throws {
+    let jobspec = try InstanceTests.jobspec(["true"], tasks: 65_536)
+    let resources = ResourceSet(
+      ranks: [0, 1].map { ResourceSet.Rank(rank: $0, host: "n\($0)", cores: [0], gpus: []) }, startTime: 0,
+      expiration: 0,
+      properties: [:])
+    let layout = TaskLayout(jobspec, resources)
+    let body = JobBody(signed: "", jobspec: jobspec)
+    let template = JobTemplate(
+      Job(id: JobID(rawValue: 1), userID: 0, urgency: 16, flags: 0, body: body), layout, resources)
+    for task in layout.tasks {
+      let text = template.render("{{node.ntasks}} {{node.taskids}}", task)
+      #expect(text == (task.node == 0 ? "32768 0-32767" : "32768 32768-65535"))
+      #expect(layout.taskCount(of: task.node) == 32_768)
+    }
+  }
+
+  private static func request(from client: String, tag: UInt32) -> Request {
+    var message = Message.request("a.b", matchTag: tag)
+    message.routes = [client]
+    return Request(message: message, payload: [:])
+  }
+
+  /// A client has its share of streams; another has its own.
+  @Test func streamsOfAClientAreBounded() throws {
+    var streams = StreamSet<Void>(maximum: 2)
+    let first = try streams.add(Self.request(from: "a", tag: 1), ())
+    _ = try streams.add(Self.request(from: "a", tag: 2), ())
+    #expect(throws: ServiceError.self) { try streams.add(Self.request(from: "a", tag: 3), ()) }
+    _ = try streams.add(Self.request(from: "b", tag: 1), ())
+    streams.remove(first)
+    _ = try streams.add(Self.request(from: "a", tag: 3), ())
+    streams.drop(.client("a"))
+    #expect(streams.count == 1)
+    for tag in UInt32(4)..<6 { _ = try streams.add(Self.request(from: "a", tag: tag), ()) }
+    #expect(throws: ServiceError.self) { try streams.add(Self.request(from: "a", tag: 6), ()) }
+  }
+
+  @Test func subscriptionsAreBounded() async throws {
+    try await InstanceTests.withInstance { _, connection in
+      let tooLong = JSON.string(String(repeating: "x", count: Broker.maximumPrefix + 1))
+      await #expect { try await connection.rpc("event.subscribe", ["topic": tooLong]) } throws: {
+        ($0 as? RPCError)?.errnum == Errnum.overflow.rawValue
+      }
+      for number in 0..<Broker.maximumSubscriptions {
+        try await connection.rpc("event.subscribe", ["topic": .string("t\(number)")])
+      }
+      await #expect { try await connection.rpc("event.subscribe", ["topic": "one more"]) } throws: {
+        ($0 as? RPCError)?.errnum == Errnum.overflow.rawValue
+      }
+      // One that is there already is counted, not kept.
+      try await connection.rpc("event.subscribe", ["topic": "t0"])
+    }
+  }
+
+  @Test func aLineOfTheLogIsCut() async throws {
+    try await InstanceTests.withInstance { _, connection in
+      let words = String(repeating: "x", count: 4 * LogService.maximumLine)
+      await connection.log(line: words)
+      for try await line in await connection.stream("log.dmesg", ["follow": true]) {
+        if line.text?.hasPrefix("xxx") == true {
+          #expect(line.text?.utf8.count == LogService.maximumLine)
+          break
+        }
+      }
+    }
+  }
+
+  /// A job's events are kept as long as the job: nobody can make them grow for ever, and it can be ended all the same.
+  @Test func whatRequestsAddToAJobIsBounded() async throws {
+    try await InstanceTests.withInstance { _, connection in
+      let id = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
+      let words = JSON.string(String(repeating: "x", count: 20 << 20))
+      func post() async throws {
+        try await connection.rpc(
+          "job-manager.post-event.post", ["id": id.json, "name": "x", "context": ["words": words]])
+      }
+      for _ in 0..<3 { try await post() }
+      await #expect { try await post() } throws: { ($0 as? RPCError)?.errnum == Errnum.overflow.rawValue }
+      let cancel: JSON = ["id": id.json, "type": "cancel", "severity": 0, "note": words]
+      try await connection.rpc("job-manager.raise", cancel)
+    }
+  }
 }
