@@ -152,7 +152,10 @@ final class Job {
 
   private func update(_ entry: EventlogEntry) {
     body?.current = jobspec(with: entry.context ?? [:])
-    if let updated = try? Jobspec(current) { body?.demand = VirtualCluster.Demand(updated) }
+    // An event that somebody posts is not checked before: what cannot be counted with is not asked for.
+    if let updated = try? Jobspec(current), (try? IngestService.check(sizeOf: updated)) != nil {
+      body?.demand = VirtualCluster.Demand(updated)
+    }
     if state == .sched { state = .priority }
   }
 

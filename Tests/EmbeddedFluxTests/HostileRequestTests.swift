@@ -129,4 +129,19 @@ import Testing
       try await connection.rpc("job-manager.raise", cancel)
     }
   }
+
+  /// An update that is posted as an event is not checked by anybody: it is counted with all the same.
+  @Test(arguments: ["node", "slot"]) func aPostedUpdateMayAskForAnyNumber(_ type: String) async throws {
+    try await InstanceTests.withInstance { _, connection in
+      let id = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
+      let core: JSON = ["type": "core", "count": .int(.max)]
+      let slot: JSON = ["type": "slot", "count": .int(.max), "label": "task", "with": [core]]
+      let resources: JSON = type == "slot" ? slot : ["type": "node", "count": .int(.max), "with": [slot]]
+      try await connection.rpc(
+        "job-manager.post-event.post",
+        ["id": id.json, "name": "jobspec-update", "context": ["resources": [resources]]])
+      try await connection.rpc("job-manager.urgency", ["id": id.json, "urgency": 16])
+      _ = try await connection.rpc("job-list.list", ["attrs": ["all"], "max_entries": 0])
+    }
+  }
 }

@@ -21,6 +21,8 @@ int FuzzHandlers_main(int argc, char **argv) {
   /* The order of dictionaries is part of what an input does. Swift reads this before main. */
   if (!getenv("SWIFT_DETERMINISTIC_HASHING")) {
     setenv("SWIFT_DETERMINISTIC_HASHING", "1", 1);
+    /* A trap is libFuzzer's, which keeps the input. */
+    setenv("SWIFT_BACKTRACE", "enable=no", 1);
     /* The leak sanitizer would need a process of its own; that an instance goes as a whole is checked after every input. Where memory was
        taken is not noted, for it costs a third of the time: set this yourself to see it. */
     setenv("ASAN_OPTIONS", "detect_leaks=0:malloc_context_size=1:quarantine_size_mb=32", 0);
@@ -30,6 +32,8 @@ int FuzzHandlers_main(int argc, char **argv) {
   }
   static const char *const writable[] = {"corpus-handlers", "corpus-handlers-work", "findings"};
   if (!fuzz_confine(writable, 3)) fprintf(stderr, "this kernel has no Landlock: files are kept from the fuzzer by its own code alone\n");
+  /* What was shown of an input is there, however it ends. */
+  setvbuf(stdout, NULL, _IOLBF, 0);
   if (argc == 3 && strcmp(argv[1], "--seeds") == 0) return fuzz_write_seeds(argv[2]);
   return LLVMFuzzerRunDriver(&argc, &argv, LLVMFuzzerTestOneInput);
 }

@@ -54,7 +54,10 @@ extension InputReader {
   }
 
   private mutating func replacement(of value: JSON) -> JSON {
-    switch choice(16) {
+    let kind = choice(16)
+    // Of a number another number is the likeliest mistake.
+    if kind < 8, value.doubleValue != nil { return pick(Self.numbers) }
+    switch kind {
     case 0...3: return pick(Self.interesting)
     case 4: return anything(depth: 0)
     case 5: return .int(Int64(bitPattern: number()))
@@ -157,12 +160,15 @@ extension InputReader {
   }
 
   /// Values at the edges of what is meant.
-  private static let interesting: [JSON] =
+  private static let numbers: [JSON] =
     [
-      .null, true, false, 0, 1, -1, 2, 7, 31, 32, 64, 255, 65_535, 65_536, 2_147_483_647, 2_147_483_648, 4_294_967_295,
+      0, 1, -1, 2, 7, 31, 32, 64, 255, 65_535, 65_536, 2_147_483_647, 2_147_483_648, 4_294_967_295,
       4_294_967_296, 9_007_199_254_740_993, .int(.max), .int(.min), .int(.max - 1), 0.5, -0.5, 1e18, 1e19, -1e19, 1e308,
-      -1e308, 1e-300, 1_700_000_001.5, [:], [], [[]], ["a", 1, .null], ["": ""],
-    ] + texts.map { .string($0) }
+      -1e308, 1e-300, 1_700_000_001.5,
+    ]
+
+  private static let interesting: [JSON] =
+    numbers + [.null, true, false, [:], [], [[]], ["a", 1, .null], ["": ""]] + texts.map { .string($0) }
 
   private static let texts: [String] = [
     "", "a", " ", ".", "..", "/", "\0", "\u{301}", "é", "\u{1F600}", "true", "false", "null", "-1", "0", "1", "1.5",

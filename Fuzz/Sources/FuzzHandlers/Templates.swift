@@ -68,6 +68,21 @@ struct Template {
     ("job-manager.getattr", ["id": "$id", "attrs": ["jobspec", "R", "eventlog"]]),
     ("job-manager.post-event.post", ["id": "$id", "name": "prolog-start", "context": ["description": "p"]]),
     ("job-manager.post-event.post", ["id": "$id", "name": "set-flags", "context": ["flags": ["alloc-bypass"]]]),
+    (
+      "job-manager.post-event.post",
+      [
+        "id": "$id", "name": "jobspec-update",
+        "context": [
+          "attributes.system.duration": 5.0,
+          "resources": [
+            [
+              "type": "node", "count": 1,
+              "with": [["type": "slot", "count": 1, "label": "task", "with": [["type": "core", "count": 1]]]],
+            ]
+          ],
+        ],
+      ]
+    ),
     ("job-manager.post-event.post", ["id": "$id", "name": "resource-update", "context": ["expiration": 1.5]]),
     ("job-manager.list", ["max_entries": 10, "attrs": []]), ("job-manager.getinfo", [:]),
     ("job-manager.history.get", ["slice": "[-2:1]"]), ("job-manager.queue-list", [:]),
