@@ -65,7 +65,7 @@ struct JobTemplate {
     case "name": return rank.host
     case "broker_rank": return String(rank.rank)
     case "ntasks": return String(own.count)
-    case "taskids": return IDSet(own).description
+    case "taskids": return own.description
     case "cores", "resources.cores": return rank.cores.description
     case "gpus", "resources.gpus": return rank.gpus.description
     case "ncores", "resources.ncores": return String(rank.cores.count)

@@ -20,7 +20,7 @@ struct TaskLayout: Hashable, Sendable {
   /// The host names of the nodes.
   let hosts: [String]
   /// The ranks of the tasks of each node.
-  private var byNode: [[Int]]
+  private var byNode: [IDSet]
   /// RFC 34's form of it.
   private(set) var map: Taskmap
 
@@ -34,13 +34,13 @@ struct TaskLayout: Hashable, Sendable {
     let counts = jobspec.nodeCount != nil ? Self.even(total, capacity.count) : Self.fill(total, capacity)
     hosts = resources.ranks.map(\.host)
     tasks = []
-    byNode = [[Int]](repeating: [], count: hosts.count)
+    byNode = [IDSet](repeating: IDSet(), count: hosts.count)
     map = Taskmap()
     for (node, count) in counts.enumerated() where count > 0 {
       for local in 0..<count {
         tasks.append(Task(rank: tasks.count, localID: local, node: node, host: hosts[node]))
       }
-      byNode[node] = Array(tasks.count - count..<tasks.count)
+      byNode[node] = IDSet(tasks.count - count..<tasks.count)
       map.append(node: node, tasksPerNode: count)
     }
   }
@@ -88,12 +88,13 @@ struct TaskLayout: Hashable, Sendable {
     guard !counts.prefix(new.nodeCount).contains(0) else { throw Mismatch() }
     tasks = moved
     map = new
-    byNode = [[Int]](repeating: [], count: nodeCount)
-    for task in moved { byNode[task.node].append(task.rank) }
+    var ranks = [[Int]](repeating: [], count: nodeCount)
+    for task in moved { ranks[task.node].append(task.rank) }
+    byNode = ranks.map { IDSet($0) }
   }
 
   /// The ranks of the tasks of a node, without looking at those of others.
-  func ranks(of node: Int) -> [Int] { byNode.indices.contains(node) ? byNode[node] : [] }
+  func ranks(of node: Int) -> IDSet { byNode.indices.contains(node) ? byNode[node] : IDSet() }
 
   /// How many tasks a node has.
   func taskCount(of node: Int) -> Int { ranks(of: node).count }

@@ -70,13 +70,14 @@ import Testing
   @Test func anSSHThatDoesNotEnd() async throws {
     let clock = ContinuousClock()
     let start = clock.now
-    try await FakeSSH.with(#"printf '\000'; exec sleep 25"#) { ssh in
+    try await FakeSSH.with(#"printf '\000'; exec sleep 200"#) { ssh in
       try await ProxyServer.withServer(
         to: FluxURI(parsing: "ssh://far/s"), listeningOn: "\(ssh.directory.path)/proxy",
         configuration: ssh.configuration, logger: Twin.logger
       ) { _ in }
     }
-    #expect(clock.now - start < .seconds(20))
+    // Far less than that, however busy the machine is.
+    #expect(clock.now - start < .seconds(100))
   }
 
   /// Fails to start a proxy.
