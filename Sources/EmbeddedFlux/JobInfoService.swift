@@ -136,8 +136,8 @@ final class JobInfoService: Service {
     if first == nil, !isOpen(job, log) { throw ServiceError(job.times[.run] == nil ? .noData : .noEntry) }
     let watch = Watch(job: job.id, log: log, cursor: cursor, isSentinelDue: flags & 2 != 0)
     let number = try watches.add(request, watch)
-    if let first { broker.respond(request, ["event": .string(first)]) }
     byJob[job.id, default: []].insert(number)
+    if let first { broker.respond(request, ["event": .string(first)]) }
     broker.respond(request, from: { [weak self] in self?.replay(number) ?? false })
   }
 

@@ -132,7 +132,7 @@ extension JobManager {
 
   /// A part of a log that is not in memory, the first after another one; nil when there is none.
   func page(of job: Job, _ log: StateBatch.Log, after batch: Int64) throws(ServiceError) -> (
-    batch: Int64, lines: [String]
+    batch: Int64, text: String
   )? {
     try read(job) { (reader) throws(Database.Failure) in try reader.page(job.id, log, after: batch) } ?? nil
   }

@@ -18,11 +18,23 @@ final class Journal {
   private final class Backlog {
     private var order: ArraySlice<JobID>
     private(set) var due: Set<JobID>
+    /// What has happened meanwhile to those of them, and is in no eventlog.
+    private var volatile: [JobID: [EventlogEntry]] = [:]
 
     init(_ ids: [JobID]) {
       order = ids[...]
       due = Set(ids)
     }
+
+    /// The most that is kept for a job; the oldest goes.
+    static let maximumVolatile = 64
+
+    func keep(_ entry: EventlogEntry, of id: JobID) {
+      if volatile[id, default: []].count >= Self.maximumVolatile { volatile[id]?.removeFirst() }
+      volatile[id, default: []].append(entry)
+    }
+
+    func takeVolatile(of id: JobID) -> [EventlogEntry] { volatile.removeValue(forKey: id) ?? [] }
 
     func next() -> JobID? {
       guard let id = order.popFirst() else { return nil }
@@ -44,7 +56,7 @@ final class Journal {
     self.broker = broker
     self.manager = manager
     manager.observers.append { [weak self] job, entry in self?.tell(job, entry) }
-    manager.volatileObservers.append { [weak self] job, entry in self?.tell(job, entry) }
+    manager.volatileObservers.append { [weak self] job, entry in self?.tell(job, entry, isVolatile: true) }
   }
 
   var count: Int { streams.count }
@@ -72,6 +84,7 @@ final class Journal {
       let job = try manager.whole(known)
       let events = job.eventlog.filter { stream.filter.lets($0.name) }
       if !events.isEmpty { broker.respond(request, response(job, events)) }
+      for entry in stream.backlog.takeVolatile(of: id) { broker.respond(request, response(job, [entry])) }
       return true
     } catch {
       streams.remove(number)
@@ -87,11 +100,14 @@ final class Journal {
 
   func disconnect(_ departure: Departure) { streams.drop(departure) }
 
-  private func tell(_ job: Job, _ entry: EventlogEntry) {
+  private func tell(_ job: Job, _ entry: EventlogEntry, isVolatile: Bool = false) {
     guard !streams.streams.isEmpty else { return }
     for (request, stream) in streams.streams.values where stream.filter.lets(entry.name) {
       // What is still to come of the backlog has this event in it.
-      guard !stream.backlog.due.contains(job.id) else { continue }
+      guard !stream.backlog.due.contains(job.id) else {
+        if isVolatile { stream.backlog.keep(entry, of: job.id) }
+        continue
+      }
       broker.respond(request, response(job, [entry]))
     }
   }

@@ -12,9 +12,7 @@ final class LogCursor {
   private var count = 0
   // On disk.
   private var batch: Int64 = -1
-  private var page: ArraySlice<String> = []
-  /// How many entries on disk were given from memory.
-  private var known = 0
+  private var page: Substring = ""
   private var isOnDisk = false
 
   init(_ manager: JobManager, _ id: JobID, _ log: StateBatch.Log) {
@@ -48,18 +46,25 @@ final class LogCursor {
     if !isOnDisk {
       isOnDisk = true
       batch = -1
-      page = []
-      known = count
+      page = ""
+      // What was given from memory.
+      for _ in 0..<count where try line(job) == nil { return nil }
     }
+    if let line = try line(job) { return line + "\n" }
+    return log == .input && count == 0 ? try headerOnDisk(job) : nil
+  }
+
+  /// The next line in the state directory, without its end.
+  private func line(_ job: Job) throws(ServiceError) -> Substring? {
     while page.isEmpty {
-      guard let read = try manager.page(of: job, log, after: batch) else {
-        return log == .input && count == 0 ? try headerOnDisk(job) : nil
-      }
+      guard let read = try manager.page(of: job, log, after: batch) else { return nil }
       batch = read.batch
-      page = read.lines.dropFirst(known)
-      known -= read.lines.count - page.count
+      page = Substring(read.text)
     }
-    return page.removeFirst()
+    let end = page.utf8.firstIndex(of: UInt8(ascii: "\n")) ?? page.endIndex
+    let line = page[..<end]
+    page = end < page.endIndex ? page[page.utf8.index(after: end)...] : ""
+    return line
   }
 
   /// The header of a log of standard input that has nothing else: the execution log has it.

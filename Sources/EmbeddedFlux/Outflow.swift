@@ -13,10 +13,14 @@ final class Outflow {
   /// How many pieces are given in one go. Others have their turn then.
   static let turn = 256
 
-  private struct Client {
+  private final class Client {
     var bytes = 0
     var sources: [Source] = []
+    /// Which source has its turn.
+    var next = 0
     var isBusy = false
+    /// Whether it will be looked at again.
+    var isDue = false
   }
 
   private var clients: [String: Client] = [:]
@@ -35,41 +39,59 @@ final class Outflow {
   ///
   /// - Returns: how many there are.
   func queued(_ bytes: Int, for client: String) -> Int {
-    clients[client]?.bytes += bytes
-    return clients[client]?.bytes ?? 0
+    guard let client = clients[client] else { return 0 }
+    client.bytes += bytes
+    return client.bytes
   }
 
   /// So many are gone.
+  ///
+  /// That is told from within the write, or when the connection ends: nothing more is sent before whoever is writing has done what it does.
   func sent(_ bytes: Int, to client: String) {
     clients[client]?.bytes -= bytes
-    resume(client)
+    resumeLater(client)
   }
 
   /// Begins to ask a source, at once.
   func start(for client: String, _ source: @escaping Source) {
-    guard clients[client] != nil else { return }
-    clients[client]?.sources.append(source)
+    guard let known = clients[client] else { return }
+    known.sources.append(source)
     resume(client)
   }
 
   /// Nothing is held any more that was.
-  func resumeAll() { for (name, client) in clients where !client.sources.isEmpty { resume(name) } }
+  func resumeAll() { for client in clients.keys { resumeLater(client) } }
 
   /// Whether little is on its way to a client.
-  func hasRoom(_ client: String) -> Bool { (clients[client]?.bytes ?? .max) + held(client) < Self.watermark }
+  func hasRoom(_ client: String) -> Bool { clients[client].map { hasRoom($0, client) } ?? false }
 
-  private func resume(_ client: String) {
-    // What a source sends may be gone at once, and would ask for the next piece within this one.
-    guard clients[client]?.isBusy == false, clients[client]?.sources.isEmpty == false else { return }
-    clients[client]?.isBusy = true
-    for _ in 0..<Self.turn {
-      guard hasRoom(client), let source = clients[client]?.sources.first else { break }
-      clients[client]?.sources.removeFirst()
-      // The streams of a client take turns.
-      if source() { clients[client]?.sources.append(source) }
+  private func hasRoom(_ client: Client, _ name: String) -> Bool { client.bytes + held(name) < Self.watermark }
+
+  private func resumeLater(_ name: String) {
+    guard let client = clients[name], !client.isDue, !client.sources.isEmpty else { return }
+    client.isDue = true
+    later { [weak self] in
+      client.isDue = false
+      self?.resume(name)
     }
-    clients[client]?.isBusy = false
-    guard hasRoom(client), clients[client]?.sources.isEmpty == false else { return }
-    later { [weak self] in self?.resume(client) }
+  }
+
+  private func resume(_ name: String) {
+    guard let client = clients[name], !client.isBusy else { return }
+    client.isBusy = true
+    for _ in 0..<Self.turn {
+      guard !client.sources.isEmpty, hasRoom(client, name), clients[name] === client else { break }
+      // The streams of a client take turns.
+      let index = client.next < client.sources.count ? client.next : 0
+      if client.sources[index]() {
+        client.next = index + 1
+      } else {
+        client.sources.swapAt(index, client.sources.count - 1)
+        client.sources.removeLast()
+        client.next = index
+      }
+    }
+    client.isBusy = false
+    if hasRoom(client, name) { resumeLater(name) }
   }
 }

@@ -90,12 +90,12 @@ final class StateReader {
 
   /// The lines of a log that were written with one transaction, the first after another one's; nil when there are none.
   func page(_ id: JobID, _ log: StateBatch.Log, after batch: Int64) throws(Database.Failure) -> (
-    batch: Int64, lines: [String]
+    batch: Int64, text: String
   )? {
-    var page: (batch: Int64, lines: [String])?
+    var page: (batch: Int64, text: String)?
     let query = "SELECT batch, text FROM lines WHERE job = ? AND log = ? AND batch > ? ORDER BY batch LIMIT 1"
     try database.query(query, [id.value, .int(log.rawValue), .int(batch)]) { row in
-      page = (row.int(0), Self.lines(row.text(1) ?? ""))
+      page = (row.int(0), row.text(1) ?? "")
     }
     return page
   }

@@ -202,6 +202,12 @@ final class StateStore {
     waiters = []
     head = 0
     for (number, waiter) in waiting {
+      if case .message(let message, let client) = waiter, StateGate.passes(message) {
+        // What comes after it does not wait either.
+        countHeld(-Self.size(message), for: client)
+        broker.deliver(message, to: client)
+        continue
+      }
       guard case .message(var message, let client) = waiter, message.kind == .response, message.detail == 0,
         StateGate.changes(message.topic ?? "")
       else {
@@ -215,6 +221,7 @@ final class StateStore {
       broker.deliver(message, to: client)
     }
     for id in ids { refused(id, Self.words(failure)) }
+    broker.outflow.resumeAll()
   }
 
   // MARK: Reading

@@ -71,6 +71,8 @@ import Testing
       defer { close(reader) }
       try Self.send("job-manager.events-journal", ["full": true], 1, reader)
       try await Task.sleep(for: .milliseconds(300))
+      // This is in no eventlog.
+      _ = try await connection.rpc("job-manager.memo", ["id": ids[8].json, "volatile": true, "memo": ["x": 1]])
       for id in [ids[0], ids[9]] {
         _ = try await connection.rpc("job-manager.raise", ["id": id.json, "severity": 0, "type": "cancel"])
         _ = try await InstanceTests.events(connection, id)
@@ -87,6 +89,7 @@ import Testing
         return isBacklogOver && told.values.count(where: { $0.contains("clean") }) == 2
       }
       #expect(told.count == 10 && told.values.allSatisfy { $0.count(where: { $0 == "submit" }) == 1 }, "\(told)")
+      #expect(told[ids[8]]?.last == "memo", "\(told)")
       for id in [ids[0], ids[9]] {
         let names = told[id] ?? []
         #expect(Set(names).count == names.count && names.last == "clean", "\(names)")
