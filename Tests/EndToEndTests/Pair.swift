@@ -32,6 +32,18 @@ func load(_ a: Instance, _ json: String) async throws {
   try #require(answer.code == 0, "\(answer)")
 }
 
+/// The target of the one job of an instance is lost while it runs there: it is said that nobody knows how it fares, and home serves everybody.
+func expectUnknown(_ a: Instance, _ target: String, within limit: Duration = .seconds(20)) async throws {
+  let shown = try await eventually(within: limit) {
+    try await a("jobs", "-n", "-o", "{status_abbrev} {user.delegate.unknown}")
+  } until: {
+    $0.out.contains(target)
+  }
+  #expect(shown.out.hasPrefix("R \(target)"), "\(shown)")
+  let home = try await a("run", "echo", "home")
+  #expect(home.out == "home\n", "\(home)")
+}
+
 /// Asks an instance directly, for what has no command on every host.
 func ask(_ instance: Instance, _ topic: String, _ payload: JSON) async throws -> JSON {
   let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

@@ -57,14 +57,7 @@ struct SecondHostTests {
       let id = try await a("submit", "-S", "system.delegate=far", "sh", "-c", script).out.trimmed
       _ = try await a("job", "wait-event", "-t", "20", id, "start")
       try await second.setLink(isUp: false)
-      let shown = try await eventually(within: .seconds(60)) {
-        try await a("jobs", "-n", "-o", "{status_abbrev} {user.delegate.unknown}")
-      } until: {
-        $0.out.contains("ssh://")
-      }
-      #expect(shown.out.hasPrefix("R ssh://\(second.address)"), "\(shown)")
-      let home = try await a("run", "echo", "home")
-      #expect(home.out == "home\n", "\(home)")
+      try await expectUnknown(a, "ssh://\(second.address)", within: .seconds(60))
       try await second.setLink(isUp: true)
       let attached = try await run([host.program, "job", "attach", id], uri: a.uri, within: .seconds(120))
       #expect(attached.code == 5 && attached.out == (1...40).map { "line \($0)\n" }.joined(), "\(attached)")

@@ -41,14 +41,7 @@ import Testing
       _ = try await a("job", "wait-event", "-t", "20", id, "start")
       let pid = try await b("getattr", "broker.pid")
       #expect(kill(try #require(pid_t(pid.out.trimmed)), SIGKILL) == 0)
-      let shown = try await eventually {
-        try await a("jobs", "-n", "-o", "{status_abbrev} {user.delegate.unknown}")
-      } until: {
-        $0.out.contains("local://")
-      }
-      #expect(shown.out.hasPrefix("R local://"), "\(shown)")
-      let home = try await a("run", "echo", "home")
-      #expect(home.out == "home\n", "\(home)")
+      try await expectUnknown(a, "local://")
       // Whoever does not want to wait for it cancels it: in the end it is gone from home.
       _ = try await a("cancel", id)
       let log = try await eventually(within: .seconds(60)) {
