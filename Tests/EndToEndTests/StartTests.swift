@@ -11,13 +11,19 @@ import Testing
 @Suite struct StartTests {
   /// What `flux shutdown` sends ends the command with SIGHUP, and the instance; without a command the instance alone.
   @Test(arguments: [
-    (["sh", "-c", "sleep 60"], 129), (["sh", "-c", "trap 'exit 3' HUP; sleep 60 & wait"], 3), ([], 0),
+    (["sh", "-c", ": >$READY; sleep 60"], 129),
+    // It is not asked to end before it has set its trap.
+    (["sh", "-c", "trap 'exit 3' HUP; : >$READY; sleep 60 & wait"], 3), ([], 0),
   ])
   func shutdown(_ command: [String], _ code: Int) async throws {
     let path = "/tmp/fd-start-\(getpid())-\(code)/local"
-    async let ended = run([Build.executable, "start", "--socket", path] + command, uri: "")
+    let ready = "/tmp/fd-start-\(getpid())-\(code).ready"
+    defer { unlink(ready) }
+    async let ended = run(
+      [Build.executable, "start", "--socket", path] + command, uri: "", environment: ["READY": ready])
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-    let answer = try await eventually(within: .seconds(10)) {
+    let answer = try await eventually(within: .seconds(20)) {
+      guard command.isEmpty || access(ready, F_OK) == 0 else { return Output(code: 1, out: "", err: "not ready") }
       do {
         try await FluxConnection.withConnection(to: FluxURI(local: path), logger: logger) {
           _ = try await $0.rpc("shutdown.start", ["loglevel": 6])
