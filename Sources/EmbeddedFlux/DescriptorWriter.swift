@@ -41,21 +41,24 @@ final class DescriptorWriter {
     ended = nil
   }
 
-  private func flush() {
-    var written = 0
-    var isBroken = false
-    unwritten.withUnsafeBytes { bytes in
+  /// Writes what a descriptor takes now. Returns how many bytes that were, and the errno if it will take no more.
+  static func write(_ bytes: [UInt8], to descriptor: CInt) -> (count: Int, failure: CInt?) {
+    bytes.withUnsafeBytes { bytes in
+      var written = 0
       while written < bytes.count {
         let count = Glibc.write(descriptor, bytes.baseAddress?.advanced(by: written), bytes.count - written)
-        if count <= 0 {
-          isBroken = errno != EAGAIN && errno != EINTR
-          break
-        }
+        if count < 0, errno == EINTR { continue }
+        guard count > 0 else { return (written, errno == EAGAIN ? nil : errno) }
         written += count
       }
+      return (written, nil)
     }
+  }
+
+  private func flush() {
+    let (written, failure) = Self.write(unwritten, to: descriptor)
     unwritten.removeFirst(written)
-    if isBroken || (unwritten.isEmpty && endsThen) {
+    if failure != nil || (unwritten.isEmpty && endsThen) {
       let ended = ended
       stop()
       return ended?() ?? ()

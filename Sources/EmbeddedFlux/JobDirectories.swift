@@ -53,14 +53,7 @@ struct JobDirectories {
     let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode)
     guard file >= 0 else { return false }
     defer { close(file) }
-    var written = 0
-    while written < bytes.count {
-      let count = bytes.withUnsafeBytes {
-        Glibc.write(file, $0.baseAddress?.advanced(by: written), bytes.count - written)
-      }
-      guard count > 0 || errno == EINTR else { return false }
-      written += max(count, 0)
-    }
+    guard DescriptorWriter.write(bytes, to: file).count == bytes.count else { return false }
     return fchmod(file, mode) == 0
   }
 

@@ -138,13 +138,16 @@ final class JobInfoService: Service {
     let number = try watches.add(request, watch)
     byJob[job.id, default: []].insert(number)
     if let first { broker.respond(request, ["event": .string(first)]) }
-    broker.respond(request, from: { [weak self] in self?.replay(number) ?? false })
+    beginReplay(number, request)
   }
 
-  private static let logs: [String: StateBatch.Log] = [
-    "eventlog": .events, "guest.exec.eventlog": .execution, "guest.output": .output,
-    "guest.input": .input,
-  ]
+  private static let logs: [String: StateBatch.Log] = JobManager.GuestLog.allCases.reduce(into: ["eventlog": .events]) {
+    $0[$1.rawValue] = $1.place
+  }
+
+  private func beginReplay(_ number: UInt64, _ request: Request) {
+    broker.respond(request, from: { [weak self] in self?.replay(number) ?? false })
+  }
 
   private func isOpen(_ job: Job, _ log: StateBatch.Log) -> Bool {
     job.isActive && (log == .events || job.isGuestOpen)
@@ -188,22 +191,17 @@ final class JobInfoService: Service {
     for number in numbers.sorted() {
       guard let (request, watch) = watches.streams[number], watch.log == log, watch.isLive else { continue }
       guard broker.hasRoom(for: request) else {
-        fallBehind(number, watch)
+        // Its client reads more slowly than the log grows.
+        var watch = watch
+        watch.isLive = false
+        watches.update(number, watch)
+        beginReplay(number, request)
         continue
       }
       text = text ?? line()
       watch.cursor.skip()
       broker.respond(request, ["event": .string(text ?? "")])
     }
-  }
-
-  /// Its client reads more slowly than the log grows.
-  private func fallBehind(_ number: UInt64, _ watch: Watch) {
-    guard let request = watches.streams[number]?.request else { return }
-    var watch = watch
-    watch.isLive = false
-    watches.update(number, watch)
-    broker.respond(request, from: { [weak self] in self?.replay(number) ?? false })
   }
 
   private func tellHeader(_ job: Job, _ line: String) {

@@ -60,7 +60,7 @@ final class Outflow {
   }
 
   /// Nothing is held any more that was.
-  func resumeAll() { for client in clients.keys { resumeLater(client) } }
+  func resumeAll() { for (name, client) in clients where !client.sources.isEmpty { resumeLater(name) } }
 
   /// Whether little is on its way to a client.
   func hasRoom(_ client: String) -> Bool { clients[client].map { hasRoom($0, client) } ?? false }

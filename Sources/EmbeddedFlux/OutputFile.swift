@@ -69,20 +69,9 @@ final class OutputFile {
   }
 
   private func flush() {
-    var written = 0
-    pending.withUnsafeBytes { bytes in
-      while written < bytes.count {
-        let count = Glibc.write(descriptor, bytes.baseAddress?.advanced(by: written), bytes.count - written)
-        if count < 0, errno == EINTR { continue }
-        if count <= 0 {
-          if errno != EAGAIN { failure = errno }
-          break
-        }
-        written += count
-      }
-    }
-    if failure != nil { written = pending.count }
-    pending.removeFirst(written)
+    let (written, failure) = DescriptorWriter.write(pending, to: descriptor)
+    self.failure = failure
+    pending.removeFirst(failure == nil ? written : pending.count)
     if pending.isEmpty { return wake() }
     guard !isRetryDue else { return }
     isRetryDue = true

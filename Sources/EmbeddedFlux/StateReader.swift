@@ -100,15 +100,13 @@ final class StateReader {
     return page
   }
 
-  private static func lines(_ text: String) -> [String] {
-    text.utf8.split(separator: UInt8(ascii: "\n")).map { Substring($0) + "\n" }
-  }
-
   /// The lines of a log.
   func lines(_ id: JobID, _ log: StateBatch.Log) throws(Database.Failure) -> [String] {
     var lines: [String] = []
     let query = "SELECT text FROM lines WHERE job = ? AND log = ? ORDER BY batch"
-    try database.query(query, [id.value, .int(log.rawValue)]) { row in lines += Self.lines(row.text(0) ?? "") }
+    try database.query(query, [id.value, .int(log.rawValue)]) { row in
+      lines += (row.text(0) ?? "").utf8.split(separator: UInt8(ascii: "\n")).map { Substring($0) + "\n" }
+    }
     return lines
   }
 }

@@ -38,7 +38,7 @@ package struct SecondHost: Sendable {
     _ body: @Sendable @escaping (_ uri: String) async throws -> Result
   ) async throws -> Result {
     let line = "exec flux-delegate start --name second -N2 -c2 sh -c 'echo $FLUX_URI; exec cat'"
-    // What runs after the words is part of the line, and the shell here takes it for a comment.
+    // The words that come after these are further parameters of this shell, which it does not use.
     let command = ["sh", "-c", "exec \"$0\" \"$1\" \"$2\"", "\(directory)/ssh", address, line]
     return try await TestSupport.withInstance(.embedded, command: command) { instance in
       try await body(instance.uri.replacing("local://", with: "ssh://\(address)"))

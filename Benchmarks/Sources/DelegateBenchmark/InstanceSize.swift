@@ -97,10 +97,7 @@ struct InstanceSize: Sendable {
     let start = ContinuousClock.now
     // It warns that there are more.
     let words = ["--uri", instance.uri.description, "jobs", "-a", "-c", "100"]
-    let pid = try LocalInstance.spawn(program, words, isQuiet: true)
-    var status: CInt = 0
-    waitpid(pid, &status, 0)
-    guard status == 0 else { throw CancellationError() }
+    guard try LocalInstance.run(program, words) == 0 else { throw CancellationError() }
     return DelegateBenchmark.seconds(ContinuousClock.now - start)
   }
 

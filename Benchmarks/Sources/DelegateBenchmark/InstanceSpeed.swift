@@ -36,6 +36,7 @@ struct InstanceSpeed: Sendable {
     for _ in 0..<Self.starts {
       times.append(try await LocalInstance.with(program, name: "start") { _, _, time in time })
     }
+    try LocalInstance.clean()
     DelegateBenchmark.say(
       "start to the first answer: median \(Self.rounded(Self.median(times) * 1000)) ms of \(Self.starts)")
   }

@@ -50,9 +50,15 @@ struct LocalInstance: Sendable {
 
   /// Removes it.
   static func clean() throws {
-    let pid = try spawn("/bin/rm", ["-rf", directory])
+    _ = try run("/bin/rm", ["-rf", directory])
+  }
+
+  /// Runs a process to its end, without what it prints. Returns its wait status.
+  static func run(_ program: String, _ words: [String]) throws -> CInt {
+    let pid = try spawn(program, words, isQuiet: true)
     var status: CInt = 0
     waitpid(pid, &status, 0)
+    return status
   }
 
   /// Starts a process whose standard output goes nowhere, and its warnings neither, if it is wanted.
