@@ -129,7 +129,7 @@ let package = Package(
       name: "TestSupport", dependencies: [subprocess, systemPackage], path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["TestSupport", "FluxJob", "FluxConnection", logging, subprocess, systemPackage],
+      dependencies: ["TestSupport", "FluxJob", "FluxWire", "FluxConnection", logging, subprocess, systemPackage],
       swiftSettings: strict),
     // Cases are data: a new one needs no build.
     .testTarget(

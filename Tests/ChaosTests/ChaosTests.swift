@@ -151,7 +151,7 @@ import Testing
   private func nothingIsLeaked(_ stage: Stage) async {
     let table = stage.processes
     func counts() -> [Int] { [.agent, .ssh, .relay].map { table.all($0).count } }
-    let limit = ContinuousClock.now + .seconds(20)
+    let limit = ContinuousClock.now + .seconds(120)
     func isGood(_ counts: [Int]) -> Bool { counts[0] == 1 && counts[1] <= 1 && counts[2] <= 1 }
     while !isGood(counts()), ContinuousClock.now < limit { try? await Task.sleep(for: .milliseconds(200)) }
     #expect(isGood(counts()), "agents, sshs, relays: \(counts()): \(table.all().map(\.command))")
@@ -159,7 +159,7 @@ import Testing
 
   /// When all instances have been stopped nothing of the run is left.
   private func nothingIsLeft(_ table: ProcessTable) async {
-    let limit = ContinuousClock.now + .seconds(20)
+    let limit = ContinuousClock.now + .seconds(120)
     while !table.all().isEmpty, ContinuousClock.now < limit { try? await Task.sleep(for: .milliseconds(100)) }
     let left = table.all()
     #expect(left.isEmpty, "left over: \(left.map(\.command))")

@@ -45,7 +45,7 @@ struct Stage: Sendable {
   /// Gives the origin its configuration and the plugin, as long as it takes: it may be stopped meanwhile.
   func prepareOrigin() async throws {
     let list = places.map { "{\"uri\":\"\($0.uri)\",\"label\":\"\($0.label)\"}" }.joined(separator: ",")
-    _ = try await eventually(within: .seconds(60)) {
+    _ = try await eventually(within: .seconds(240)) {
       try await verb("config", "load", input: "{\"delegate\":[\(list)]}")
     } until: {
       $0.code == 0
@@ -54,7 +54,7 @@ struct Stage: Sendable {
   }
 
   func loadPlugin() async throws {
-    let loaded = try await eventually(within: .seconds(60)) {
+    let loaded = try await eventually(within: .seconds(240)) {
       try await verb("jobtap", "load", Build.plugin)
     } until: {
       $0.code == 0 || $0.err.contains("already")
@@ -68,7 +68,7 @@ struct Stage: Sendable {
 
   /// Waits until an agent is attached.
   func waitForAgent() async throws {
-    let query = try await eventually(within: .seconds(60)) {
+    let query = try await eventually(within: .seconds(240)) {
       try await verb("jobtap", "query", "delegate.so")
     } until: {
       $0.out.contains("\"attached\":true")

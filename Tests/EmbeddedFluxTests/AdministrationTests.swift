@@ -4,6 +4,7 @@ import FluxConnection
 import FluxJob
 import FluxWire
 import Glibc
+import TestSupport
 import Testing
 
 @testable import EmbeddedFlux
@@ -94,13 +95,17 @@ import Testing
   @Test func drainAndIdle() async throws {
     try await Setup.withInstance(nodes: 1, cores: 1) { _, connection in
       #expect(try await connection.rpc("job-manager.idle") == ["pending": 0])
+      let latch = Latch()
+      defer { latch.remove() }
       let ids = [
-        try await Setup.submit(connection, Setup.jobspec(["sleep", "0.3"])),
+        try await Setup.submit(connection, Setup.jobspec(["sh", "-c", latch.wait])),
         try await Setup.submit(connection, Setup.jobspec(["true"])),
         try await Setup.submit(connection, Setup.jobspec(["true"]), urgency: 0),
       ]
       // The one that is held is not waited for.
-      #expect(try await connection.rpc("job-manager.idle") == ["pending": 1])
+      async let idle = connection.rpc("job-manager.idle")
+      try latch.open()
+      #expect(try await idle == ["pending": 1])
       let states = try await connection.rpc("job-list.job-stats")["job_states"]
       #expect(states?["inactive"] == 2 && states?["sched"] == 1)
       async let drained = connection.rpc("job-manager.drain")

@@ -6,6 +6,7 @@ import FluxJob
 import FluxWire
 import Glibc
 import Logging
+import TestSupport
 import Testing
 
 @testable import EmbeddedFlux
@@ -136,9 +137,16 @@ import Testing
 
   @Test func firstComeFirstServed() async throws {
     try await Self.withInstance(nodes: 1, cores: 1) { _, connection in
-      let first = try await Self.submit(connection, Self.jobspec(["sleep", "3"]))
-      let second = try await Self.submit(connection, Self.jobspec(["true"]))
-      let urgent = try await Self.submit(connection, Self.jobspec(["true"]), urgency: 20)
+      let (first, second, urgent) = try await withLatch { latch in
+        let ids = (
+          try await Self.submit(connection, Self.jobspec(["sh", "-c", latch.wait])),
+          try await Self.submit(connection, Self.jobspec(["true"])),
+          try await Self.submit(connection, Self.jobspec(["true"]), urgency: 20)
+        )
+        try latch.open()
+        _ = try await Self.events(connection, ids.0)
+        return ids
+      }
       var starts: [JobID: Double] = [:]
       for id in [first, second, urgent] {
         starts[id] = try await Self.events(connection, id).first { $0.name == "start" }?.timestamp
@@ -229,11 +237,14 @@ import Testing
 
   @Test func afterok() async throws {
     try await Self.withInstance { _, connection in
-      let first = try await Self.submit(connection, Self.jobspec(["sleep", "3"]))
-      var dependent = try Self.jobspec(["true"])
-      dependent.set(attribute: "dependencies", to: [["scheme": "afterok", "value": .string(first.encoded(.f58))]])
-      let second = try await Self.submit(connection, dependent)
-      let events = try await Self.events(connection, second)
+      let events = try await withLatch { latch in
+        let first = try await Self.submit(connection, Self.jobspec(["sh", "-c", latch.wait]))
+        var dependent = try Self.jobspec(["true"])
+        dependent.set(attribute: "dependencies", to: [["scheme": "afterok", "value": .string(first.encoded(.f58))]])
+        let second = try await Self.submit(connection, dependent)
+        try latch.open()
+        return try await Self.events(connection, second)
+      }
       #expect(events.map(\.name).contains("dependency-remove"))
       #expect(events.last?.name == "clean" && !events.contains { $0.name == "exception" })
     }

@@ -122,9 +122,9 @@ import Testing
     try await InstanceTests.withInstance { _, connection in
       let script = "trap 'echo got; exit 5' USR2; while :; do sleep 0.05; done"
       let ran = try await Self.run(
-        connection, script, ["signal": ["signum": 12, "timeleft": 58.5]], duration: 60)
+        connection, script, ["signal": ["signum": 12, "timeleft": 55.5]], duration: 60)
       #expect(ran.output.contains("got"))
-      #expect(ran.log == ["signal: job will expire in 58.5s, sending SIGUSR2 to job"])
+      #expect(ran.log == ["signal: job will expire in 55.5s, sending SIGUSR2 to job"])
       #expect(ran.events.first { $0.name == "finish" }?.context?["status"] == 1280)
       let never = try await Self.run(connection, "true", ["signal": 1])
       #expect(never.log == ["signal: job has no expiration, SIGUSR1 will not be sent"])

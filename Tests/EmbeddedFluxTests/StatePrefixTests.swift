@@ -8,7 +8,7 @@ import Testing
 @testable import EmbeddedFlux
 
 /// A job's eventlog is cut off after each of its events: whatever the next instance finds, the job ends once, and gives back what it had.
-@Suite(.timeLimit(.minutes(2))) struct StatePrefixTests {
+@Suite(.timeLimit(.minutes(10))) struct StatePrefixTests {
   private struct Ended {
     var id: JobID
     var events: [EventlogEntry]

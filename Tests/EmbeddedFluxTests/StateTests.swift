@@ -10,7 +10,7 @@ import Testing
 @testable import EmbeddedFlux
 
 /// What the state directory keeps. An instance that is killed leaves its files as they are: a copy of them is what the next one finds.
-@Suite(.timeLimit(.minutes(2))) struct StateTests {
+@Suite(.timeLimit(.minutes(10))) struct StateTests {
   /// A new directory, removed at the end.
   static func withDirectory(_ body: (String) async throws -> Void) async throws {
     let path = "/tmp/fd-state-\(UUID().uuidString.prefix(12))"

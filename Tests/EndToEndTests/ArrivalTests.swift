@@ -46,7 +46,7 @@ import Testing
       try await load(b, #"{"queues":{"pdebug":{}}}"#)
       try await load(a, #"{"delegate":[{"uri":"\#(b.uri)","label":"bee","queue":{"debug":"pdebug"}}],\#(home)}"#)
       let submitted = try await a("submit", "--queue=debug", "-S", "system.delegate=bee", "true")
-      _ = try await a("job", "wait-event", "-t", "20", submitted.out.trimmed, "delegate::submit")
+      _ = try await a("job", "wait-event", "-t", "120", submitted.out.trimmed, "delegate::submit")
       let there = try await b("jobs", "-a", "-n", "-c1", "-o", "{queue}")
       #expect(there.out.trimmed == "pdebug", "\(there)")
     }

@@ -41,7 +41,7 @@ import Testing
 
   /// Each job has run once. A copy that outlived its agent may be there beside: it was held, never ran, and is cancelled in the end.
   private func checkRuns(_ target: Instance, _ count: Int) async throws {
-    let remote = try await eventually(within: .seconds(60)) {
+    let remote = try await eventually(within: .seconds(240)) {
       try await target("jobs", "-a", "-n", "-o", "{status} {runtime}")
     } until: { remote in
       remote.lines.filter { $0.hasPrefix("COMPLETED") }.count >= count
@@ -62,7 +62,7 @@ import Testing
       let second = try await a("submit", "--dependency=delegate:bee?mode=mirror", "sh", "-c", script)
       let ids = [first.out.trimmed, second.out.trimmed]
       for id in ids {
-        let started = try await a("job", "wait-event", "-t", "20", id, "start")
+        let started = try await a("job", "wait-event", "-t", "120", id, "start")
         try #require(started.code == 0, "\(started)")
       }
       #expect(kill(try await a.agent(), SIGSTOP) == 0)
@@ -162,7 +162,7 @@ import Testing
         return try await run(["flux", "start", "-Sstatedir=\(directory.path)", "sh", "-c", start + script])
       }
       let submit = "flux submit --urgency=hold -S system.delegate=random sh -c 'echo out; exit 3'"
-      let first = try await origin("id=$(\(submit)) && flux job wait-event -q -t 20 $id delegate::submit && echo $id")
+      let first = try await origin("id=$(\(submit)) && flux job wait-event -q -t 120 $id delegate::submit && echo $id")
       let id = first.out.trimmed
       try #require(first.code == 0 && !id.isEmpty, "\(first)")
       let second = try await origin("flux job urgency \(id) 16 && flux job attach \(id)")

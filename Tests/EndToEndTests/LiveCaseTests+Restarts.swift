@@ -59,7 +59,7 @@ extension LiveCaseTests {
 
   /// Expects that just these jobs have run, by their exit codes. A copy that was sent again may be there beside: it was held, and never ran.
   private func expectRuns(_ target: Instance, _ codes: [String]) async throws {
-    let there = try await eventually(within: .seconds(60)) {
+    let there = try await eventually(within: .seconds(240)) {
       try await target("jobs", "-a", "-n", "-o", "{state} {status} {returncode} {runtime}")
     } until: {
       $0.lines.allSatisfy { $0.hasPrefix("INACTIVE") }
@@ -103,7 +103,7 @@ extension LiveCaseTests {
 
   /// Has one job run at the target, and another one wait there, for as long as the returned job of the target's own goes on.
   private static let submissions = """
-    on_event() { flux job wait-event -q -t 20 $1 $2 || exit 1; }
+    on_event() { flux job wait-event -q -t 120 $1 $2 || exit 1; }
     run=$(flux submit -N1 -n1 --exclusive -S system.delegate=bee sh -c "$RUN")
     on_event $run start
     wait=$(flux submit -N2 --exclusive -S system.delegate=bee sh -c "$WAIT")
@@ -188,7 +188,7 @@ extension LiveCaseTests {
       logs \(ids[0])
       touch \(directory)/go
       for id in \(ids.joined(separator: " ")); do flux job attach $id; echo code $?; done
-      for id in \(ids.joined(separator: " ")); do flux job wait-event -q -t 20 $id clean; flux job eventlog $id; done
+      for id in \(ids.joined(separator: " ")); do flux job wait-event -q -t 120 $id clean; flux job eventlog $id; done
       """)
     #expect(second.lines.prefix(5) == ["begun", "ended", "code 5", "out", "code 4"], "\(second)")
     #expect(second.lines.filter { $0.contains(" finish ") }.count == 2, "\(second)")
@@ -216,7 +216,7 @@ extension LiveCaseTests {
       let script = "echo begun; until [ -e \(directory)/go ]; do sleep 0.1; done; echo ended; exit 5"
       let first = try await origin(
         """
-        on_event() { flux job wait-event -q -t 20 $1 $2 || exit 1; }
+        on_event() { flux job wait-event -q -t 120 $1 $2 || exit 1; }
         gate=$(flux submit --urgency=hold true)
         run=$(flux submit -N1 -n1 --exclusive --dependency=afterany:$gate -S system.delegate=random sh -c "$RUN")
         wait=$(flux submit -N2 --exclusive --dependency=afterany:$gate -S system.delegate=bee sh -c "$WAIT")
@@ -240,7 +240,7 @@ extension LiveCaseTests {
       _ = try await b("cancel", blocker)
       let second = try await origin(
         """
-        flux job urgency \(ids[0]) 16 && flux job wait-event -q -t 20 \(ids[1]) start && touch \(directory)/go
+        flux job urgency \(ids[0]) 16 && flux job wait-event -q -t 120 \(ids[1]) start && touch \(directory)/go
         for id in \(ids[1]) \(ids[2]); do flux job attach $id; echo code $?; done
         """)
       #expect(second.lines == ["begun", "ended", "code 5", "out", "code 4"], "\(second)")

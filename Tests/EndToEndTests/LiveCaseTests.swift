@@ -54,7 +54,7 @@ import Testing
       guard host == .flux, shutdown == .command else { return }
       let cancelled = try await a("cancel", pending)
       #expect(cancelled.code == 0, "\(cancelled)")
-      let end = try await eventually(within: .seconds(60)) {
+      let end = try await eventually(within: .seconds(240)) {
         try await a("job", "eventlog", pending)
       } until: {
         $0.out.contains(" clean")
@@ -87,7 +87,7 @@ import Testing
     try await withPair(host) { a, b in
       let blocker = isBusy ? try await submit(b, "start", "-N2", "--exclusive", "sleep", "1000") : nil
       let ids = try await Self.submitAndCancel(100, a)
-      let ended = try await eventually(within: .seconds(60)) {
+      let ended = try await eventually(within: .seconds(240)) {
         try await a("jobs", "-a", "-n", "-o", "{state} {status}")
       } until: {
         $0.lines.count == ids.count && $0.lines.allSatisfy { $0 == "INACTIVE CANCELED" }
@@ -98,7 +98,7 @@ import Testing
         _ = try await b("cancel", blocker)
         _ = try await eventlog(b, blocker)
       }
-      let there = try await eventually(within: .seconds(60)) {
+      let there = try await eventually(within: .seconds(240)) {
         try await b("jobs", "-a", "-n", "-o", "{name} {status} {runtime}")
       } until: {
         $0.lines.allSatisfy { $0.contains(" CANCELED ") }
@@ -244,7 +244,7 @@ func submit(_ instance: Instance, _ event: String, _ words: String...) async thr
   let submitted = try await run([instance.host.program, "submit"] + words, uri: instance.uri)
   let id = submitted.out.trimmed
   try #require(submitted.code == 0, "\(submitted)")
-  let happened = try await instance("job", "wait-event", "-t", "20", id, event)
+  let happened = try await instance("job", "wait-event", "-t", "120", id, event)
   try #require(happened.code == 0, "\(happened)")
   return id
 }

@@ -56,7 +56,7 @@ import Testing
       for canceller in [a, b] {
         let submitted = try await a("submit", "-S", "system.delegate=bee", "sleep", "1000")
         let id = submitted.out.trimmed
-        _ = try await a("job", "wait-event", "-t", "20", id, "start")
+        _ = try await a("job", "wait-event", "-t", "120", id, "start")
         let running = try await canceller("jobs", "-n", "-o", "{id.f58}")
         let cancelled = try await canceller("cancel", running.out.trimmed)
         #expect(cancelled.code == 0, "\(cancelled)")
@@ -93,7 +93,7 @@ import Testing
       let script = "for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.4; done; exit 5"
       let submitted = try await a("submit", "-S", "system.delegate=bee", "sh", "-c", script)
       let id = submitted.out.trimmed
-      _ = try await a("job", "wait-event", "-t", "20", id, "start")
+      _ = try await a("job", "wait-event", "-t", "120", id, "start")
       try await Task.sleep(for: .milliseconds(900))
       let first = try await a.agent()
       #expect(kill(first, SIGKILL) == 0)

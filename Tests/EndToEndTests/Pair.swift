@@ -33,7 +33,7 @@ func load(_ a: Instance, _ json: String) async throws {
 }
 
 /// The target of the one job of an instance is lost while it runs there: it is said that nobody knows how it fares, and home serves everybody.
-func expectUnknown(_ a: Instance, _ target: String, within limit: Duration = .seconds(20)) async throws {
+func expectUnknown(_ a: Instance, _ target: String, within limit: Duration = .seconds(120)) async throws {
   let shown = try await eventually(within: limit) {
     try await a("jobs", "-n", "-o", "{status_abbrev} {user.delegate.unknown}")
   } until: {

@@ -22,7 +22,7 @@ import Testing
     async let ended = run(
       [Build.executable, "start", "--socket", path] + command, uri: "", environment: ["READY": ready])
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-    let answer = try await eventually(within: .seconds(20)) {
+    let answer = try await eventually {
       guard command.isEmpty || access(ready, F_OK) == 0 else { return Output(code: 1, out: "", err: "not ready") }
       do {
         try await FluxConnection.withConnection(to: FluxURI(local: path), logger: logger) {

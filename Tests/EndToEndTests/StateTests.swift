@@ -17,7 +17,7 @@ import Testing
         let ids = Counted()
         async let submitted: Void = Self.submitUntilTheEnd(a.uri, ids)
         // In the middle of the stream, however fast that is.
-        let end = ContinuousClock.now + .seconds(30)
+        let end = ContinuousClock.now + .seconds(120)
         while await ids.all.count <= 10, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(5)) }
         try await a.kill(after: .milliseconds(100 * round))
         await submitted
@@ -28,7 +28,7 @@ import Testing
         let listed = try await a.instance("jobs", "-a", "-n", "-c100000", "-o", "{id.dec}")
         #expect(known.isSubset(of: listed.lines), "\(known.count) known, \(listed.lines.count) listed")
       }
-      _ = try await eventually(within: .seconds(60)) {
+      _ = try await eventually(within: .seconds(240)) {
         try await a.instance("jobs", "-n", "-c100000", "-o", "{id}")
       } until: {
         $0.lines.isEmpty
@@ -138,13 +138,13 @@ import Testing
         let id = try await a.instance(
           "submit", "-S", "system.delegate=bee", "--urgency=hold", "sh", "-c", Self.script, environment: ["GATE": gate]
         ).out.trimmed
-        let sent = try await a.instance("job", "wait-event", "-t", "20", id, "delegate::submit")
+        let sent = try await a.instance("job", "wait-event", "-t", "120", id, "delegate::submit")
         try #require(sent.code == 0, "\(sent)")
         try await a.kill(with: signal)
         try await a.start()
         try await Self.load(a, target: b.uri)
         _ = try await a.instance("job", "urgency", id, "16")
-        let started = try await a.instance("job", "wait-event", "-t", "20", id, "start")
+        let started = try await a.instance("job", "wait-event", "-t", "120", id, "start")
         try #require(started.code == 0, "\(started)")
         try await a.kill(with: signal)
         try await a.start()
@@ -169,7 +169,7 @@ import Testing
         let id = try await a(
           "submit", "-S", "system.delegate=bee", "sh", "-c", Self.script, environment: ["GATE": "/"]
         ).out.trimmed
-        let sent = try await a("job", "wait-event", "-t", "20", id, "delegate::submit")
+        let sent = try await a("job", "wait-event", "-t", "120", id, "delegate::submit")
         try #require(sent.code == 0, "\(sent)")
         try await b.kill(after: .milliseconds(200))
         try await b.start()

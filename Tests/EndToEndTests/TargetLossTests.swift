@@ -19,7 +19,7 @@ import Testing
           try #require(loaded.code == 0, "\(loaded)")
           let submitted = try await a("submit", "-S", "system.delegate=far", "sh", "-c", Self.script)
           let id = submitted.out.trimmed
-          let started = try await a("job", "wait-event", "-t", "20", id, "start")
+          let started = try await a("job", "wait-event", "-t", "120", id, "start")
           #expect(started.code == 0, "\(started)")
           try await Task.sleep(for: .milliseconds(700))
           let killed = try await run(["pkill", "-9", "-P", "\(try await a.agent())"])
@@ -38,13 +38,13 @@ import Testing
     try await withPair(host) { a, b in
       let submitted = try await a("submit", "-S", "system.delegate=bee", "sleep", "1000")
       let id = submitted.out.trimmed
-      _ = try await a("job", "wait-event", "-t", "20", id, "start")
+      _ = try await a("job", "wait-event", "-t", "120", id, "start")
       let pid = try await b("getattr", "broker.pid")
       #expect(kill(try #require(pid_t(pid.out.trimmed)), SIGKILL) == 0)
       try await expectUnknown(a, "local://")
       // Whoever does not want to wait for it cancels it: in the end it is gone from home.
       _ = try await a("cancel", id)
-      let log = try await eventually(within: .seconds(60)) {
+      let log = try await eventually(within: .seconds(240)) {
         try await a("job", "eventlog", id)
       } until: {
         $0.out.contains(" clean")
@@ -58,7 +58,7 @@ import Testing
     try await withPair(host) { a, b in
       let submitted = try await a("submit", "-S", "system.delegate=bee", "sh", "-c", Self.script)
       let id = submitted.out.trimmed
-      _ = try await a("job", "wait-event", "-t", "20", id, "start")
+      _ = try await a("job", "wait-event", "-t", "120", id, "start")
       let pid = try #require(pid_t(try await b("getattr", "broker.pid").out.trimmed))
       #expect(kill(pid, SIGSTOP) == 0)
       let second = try await a("submit", "-S", "system.delegate=bee", "true")

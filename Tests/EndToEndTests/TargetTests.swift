@@ -106,11 +106,11 @@ import Testing
         defer { try? a.setMarker(false) }
         let value = #"{"targets":["bee","sea"],"delivery":"at-least-once","patience":2}"#
         let id = try await submit(a, value, "sh", "-c", script)
-        let started = try await a("job", "wait-event", "-t", "20", id, "start")
+        let started = try await a("job", "wait-event", "-t", "120", id, "start")
         try #require(started.code == 0, "\(started)")
         let pid = try #require(pid_t(try await b("getattr", "broker.pid").out.trimmed))
         #expect(kill(pid, SIGKILL) == 0)
-        let moved = try await eventually(within: .seconds(40)) {
+        let moved = try await eventually(within: .seconds(240)) {
           try await a("job", "eventlog", id)
         } until: {
           $0.lines.filter { $0.contains("delegate::submit") }.count == 2
@@ -133,7 +133,7 @@ import Testing
         a, #"{"delegate":[{"uri":"\#(b.uri)","label":"bee"},{"uri":"local:///no/such","label":"dead"}]}"#)
       let value = #"{"targets":["bee","dead"],"delivery":"at-least-once","patience":1}"#
       let id = try await submit(a, value, "sleep", "1000")
-      _ = try await a("job", "wait-event", "-t", "20", id, "start")
+      _ = try await a("job", "wait-event", "-t", "120", id, "start")
       let pid = try #require(pid_t(try await b("getattr", "broker.pid").out.trimmed))
       #expect(kill(pid, SIGKILL) == 0)
       let shown = try await eventually {
@@ -221,10 +221,10 @@ import Testing
         }
         ids.append(try await submit(a, "bee", "sleep", "1000"))
         for id in ids {
-          let there = try await a("job", "wait-event", "-t", "20", id, "delegate::submit")
+          let there = try await a("job", "wait-event", "-t", "120", id, "delegate::submit")
           #expect(there.code == 0, "\(there)")
         }
-        _ = try await a("job", "wait-event", "-t", "20", ids[2], "start")
+        _ = try await a("job", "wait-event", "-t", "120", ids[2], "start")
       }
       let left = try await eventually {
         try await b("jobs", "-a", "-n", "-o", "{status}")

@@ -8,7 +8,7 @@ import Synchronization
 import Testing
 
 /// Streams that stop reading while their consumer is slow.
-@Suite(.timeLimit(.minutes(1))) struct BackPressureTests {
+@Suite(.timeLimit(.minutes(10))) struct BackPressureTests {
   private func part(_ number: Int, of request: Message, bytes: Int) -> Message {
     var payload = ByteBuffer()
     payload.writeInteger(UInt64(number))

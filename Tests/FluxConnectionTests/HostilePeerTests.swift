@@ -7,7 +7,7 @@ import NIOCore
 import Testing
 
 /// Peers that greet as Flux does and then do not speak it.
-@Suite(.timeLimit(.minutes(1))) struct HostilePeerTests {
+@Suite(.timeLimit(.minutes(10))) struct HostilePeerTests {
   private static let magic: [UInt8] = [0x12, 0x00, 0xee, 0xff]
 
   /// What a request and a stream are told when the peer answers with bytes.

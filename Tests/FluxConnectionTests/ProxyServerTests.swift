@@ -7,7 +7,7 @@ import Glibc
 import Testing
 
 /// A proxy with real sockets on both sides.
-@Suite(.timeLimit(.minutes(1))) struct ProxyServerTests {
+@Suite(.timeLimit(.minutes(10))) struct ProxyServerTests {
   /// Answers two requests, and expects a disconnect for each of their senders.
   private func serve(_ session: TwinSession, then gone: Signal) async throws {
     var senders: Set<String> = []

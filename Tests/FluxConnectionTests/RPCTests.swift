@@ -7,7 +7,7 @@ import NIOCore
 import Testing
 
 /// Requests with one response.
-@Suite(.timeLimit(.minutes(1))) struct RPCTests {
+@Suite(.timeLimit(.minutes(10))) struct RPCTests {
   @Test func success() async throws {
     try await Twin.withConnection { session in
       let request = try await session.next()

@@ -7,7 +7,7 @@ import Glibc
 import Testing
 
 /// Connections through ssh, with a script in its place.
-@Suite(.timeLimit(.minutes(1))) struct SSHTests {
+@Suite(.timeLimit(.minutes(10))) struct SSHTests {
   /// Greets and sends back what comes: a request that comes back is refused, and its refusal is the answer.
   private static let echo = #"printf '\000'; exec cat"#
 

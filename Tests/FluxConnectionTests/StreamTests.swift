@@ -7,7 +7,7 @@ import NIOCore
 import Testing
 
 /// Streaming RPCs.
-@Suite(.timeLimit(.minutes(1))) struct StreamTests {
+@Suite(.timeLimit(.minutes(10))) struct StreamTests {
   /// The payloads' numbers up to the stream's end.
   private func numbers(_ stream: RPCStream) async throws -> [Int64] {
     var numbers: [Int64] = []

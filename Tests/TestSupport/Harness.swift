@@ -85,7 +85,7 @@ package enum Build {
 /// Runs a command to its end, within a limit; a command that takes longer is killed and has the code -1.
 package func run(
   _ words: [String], uri: String? = nil, environment: [String: String] = [:], input: String = "",
-  within limit: Duration = .seconds(60)
+  within limit: Duration = .seconds(240)
 ) async throws -> Output {
   var variables: [Subprocess.Environment.Key: String?] = ["FLUX_URI": uri]
   for (key, value) in environment { variables[Subprocess.Environment.Key(rawValue: key) ?? "X"] = value }
@@ -114,9 +114,9 @@ package func run(
   }
 }
 
-/// Asks until the answer satisfies, for at most 20 s unless it is said otherwise. Returns the last answer.
+/// Asks until the answer satisfies, for at most two minutes unless it is said otherwise. Returns the last answer.
 package func eventually(
-  within limit: Duration = .seconds(20), _ ask: () async throws -> Output, until isGood: (Output) -> Bool
+  within limit: Duration = .seconds(120), _ ask: () async throws -> Output, until isGood: (Output) -> Bool
 ) async throws -> Output {
   var answer = try await ask()
   let end = ContinuousClock.now + limit
