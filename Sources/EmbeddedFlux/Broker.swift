@@ -115,9 +115,13 @@ final class Broker {
     return services.values.filter { seen.insert(ObjectIdentifier($0)).inserted }
   }
 
+  /// How many messages have come from clients.
+  private(set) var received: UInt64 = 0
+
   /// A message has come from a client.
   func receive(_ message: Message, from id: String) {
     guard let client = clients[id] else { return }
+    received += 1
     var message = message
     // The owner may speak for others (RFC 12); everybody who may connect is the owner here.
     if message.userID == Message.unknownUser { message.userID = client.userID }

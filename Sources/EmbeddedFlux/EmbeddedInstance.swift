@@ -189,10 +189,27 @@ public final class EmbeddedInstance: Sendable {
     await wait { core.value.isQuiet }
     try? await loop.submit { core.value.stopProcesses() }.get()
     await wait { core.value.isIdle }
+    if (try? await loop.submit { core.value.isFollowed }.get()) ?? false { await letFollowersRead() }
     try? await loop.submit { core.value.sayGoodbye() }.get()
     await wait(100) { core.value.isGoodbyeHeard }
     try? await loop.submit { core.value.close() }.get()
     try? await loop.submit { core.value.writer }.get()?.stop()
+  }
+
+  /// For how long nothing is asked by somebody who has nothing more to ask.
+  private static let calm = Duration.milliseconds(200)
+
+  /// Who follows all jobs, as an agent that has sent some here does, has heard of their end now, and then asks for what they have written. That is
+  /// answered first: for as long as something is asked every ``calm``, and 5 s at most.
+  private func letFollowersRead() async {
+    let core = core
+    var last: UInt64?
+    for _ in 0..<25 {
+      let received = (try? await loop.submit { core.value.received }.get()) ?? nil
+      if received != nil, received == last { return }
+      last = received
+      try? await Task.sleep(for: Self.calm)
+    }
   }
 
   /// Waits for something, at most so many times 10 ms.

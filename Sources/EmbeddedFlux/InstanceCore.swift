@@ -14,6 +14,7 @@ final class InstanceCore {
   private let exec: ExecService
   private let store: StateStore?
   let life: StateMachineService
+  private let jobs: JobManagerService
   private let heartbeat: Heartbeat
   private var unanswered = UnansweredTopics()
   private var services: [any Service] = []
@@ -35,6 +36,7 @@ final class InstanceCore {
     store = try stateDirectory.map { [broker, log] in try StateStore($0, broker, log) }
     life = StateMachineService(broker, log)
     heartbeat = Heartbeat(broker)
+    jobs = JobManagerService(broker, manager)
     manager.executor = executor
     var values = Self.attributes(configuration, uri, runDirectory, resources, started: broker.now())
     values["statedir"] = stateDirectory?.path
@@ -51,7 +53,7 @@ final class InstanceCore {
     manager.plugins.configuration = { [unowned config] in config.configuration }
     let parts: [(String, any Service)] = [
       ("attr", attributes), ("config", config), ("event", EventService(broker)),
-      ("log", log), ("job-ingest", IngestService(broker, manager)), ("job-manager", JobManagerService(broker, manager)),
+      ("log", log), ("job-ingest", IngestService(broker, manager)), ("job-manager", jobs),
       ("job-info", JobInfoService(broker, manager)), ("job-list", JobListService(broker, manager)),
       ("resource", resource), ("sched", resource), ("feasibility", resource), ("rexec", exec),
       ("kvs", KVSService(broker, manager)), ("service", RegistrationService(broker)),
@@ -148,6 +150,12 @@ final class InstanceCore {
 
   /// What still writes to the state directory.
   var writer: StateWriter? { store?.writer }
+
+  /// Whether somebody follows all jobs, and may have something to ask when they have ended.
+  var isFollowed: Bool { jobs.isFollowed }
+
+  /// How many messages have come from clients until now; nil while something is on its way to one of them.
+  var received: UInt64? { broker.outflow.isIdle ? broker.received : nil }
 
   func sayGoodbye() {
     life.enter(.finalize)

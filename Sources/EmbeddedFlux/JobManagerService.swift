@@ -56,6 +56,8 @@ final class JobManagerService: Service {
   }
 
   var topics: [String] { Topic.all }
+  /// Whether somebody hears of what happens to all jobs.
+  var isFollowed: Bool { journal.count > 0 }
   var streamCount: Int { journal.count + waiters.count + drainers.count + idlers.count }
 
   func handle(_ request: Request) throws(ServiceError) {

@@ -62,6 +62,9 @@ final class Outflow {
   /// Nothing is held any more that was.
   func resumeAll() { for (name, client) in clients where !client.sources.isEmpty { resumeLater(name) } }
 
+  /// Whether nothing is on its way to anybody.
+  var isIdle: Bool { clients.values.allSatisfy { $0.bytes == 0 && $0.sources.isEmpty } }
+
   /// Whether little is on its way to a client.
   func hasRoom(_ client: String) -> Bool { clients[client].map { hasRoom($0, client) } ?? false }
 

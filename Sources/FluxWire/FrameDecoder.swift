@@ -14,7 +14,7 @@ public enum Inbound: Hashable, Sendable {
 ///
 /// A frame's length is checked before anything is kept of it, so a peer cannot make this side buffer more than the limit.
 /// A frame of length 0, which makes flux-core's broker abort, is an error here.
-public struct FrameDecoder: NIOSingleStepByteToMessageDecoder {
+public struct FrameDecoder: NIOSingleStepByteToMessageDecoder, Sendable {
   /// What it makes of the bytes.
   public typealias InboundOut = Inbound
 

@@ -12,37 +12,42 @@ import Testing
 @Suite struct EndTests {
   /// CLEANUP is told while the jobs are still there; then they end, and then the other states follow.
   @Test func theEndIsToldBeforeJobsEnd() async throws {
-    let (events, sink) = AsyncStream<String>.makeStream()
-    let watching = try await InstanceTests.withInstance(nodes: 1, cores: 1) { instance, _ in
-      let connection = try await instance.connect(logger: InstanceTests.logger)
+    var client = try await InstanceTests.withInstance(nodes: 1, cores: 1) { instance, connection in
       let id = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
-      let states = await connection.stream("state-machine.monitor", ["final": 8])
-      let log = await connection.stream("job-info.eventlog-watch", ["id": id.json, "path": "eventlog", "flags": 0])
-      let (ready, start) = AsyncStream<Never>.makeStream()
-      let task = Task {
-        try? await withThrowingTaskGroup { group in
-          group.addTask {
-            for try await message in states {
-              let state = try message.json()?["state"]?.intValue ?? 0
-              sink.yield("\(state)")
-              if state == 5 { start.finish() }
-            }
-            sink.yield("over")
-          }
-          group.addTask {
-            for try await message in log where message.text?.contains("exception") == true { sink.yield("exception") }
-          }
-          try await group.waitForAll()
-        }
-        sink.finish()
-      }
-      for await _ in ready {}
-      return task
+      var client = try RawClient(instance.uri.path)
+      try client.watch(id, "eventlog", tag: 1)
+      try client.send("state-machine.monitor", ["final": 8], tag: 2)
+      try client.read { try $0.json()?["state"] == 5 }
+      return client
     }
-    await watching.value
+    defer { close(client.descriptor) }
     var seen: [String] = []
-    for await event in events { seen.append(event) }
-    #expect(seen == ["5", "6", "exception", "7", "8", "over"])
+    while let message = try client.next() {
+      if message.matchTag == 1, message.text?.contains("exception") == true { seen.append("exception") }
+      if message.matchTag == 2 { seen.append(try message.json()?["state"]?.text ?? "over") }
+    }
+    #expect(seen == ["6", "exception", "7", "8", "over"])
+  }
+
+  /// Whoever follows the jobs hears of their end, and can read what they have written then, if it does not wait for long.
+  @Test func theLastOutputIsRead() async throws {
+    let reading = try await InstanceTests.withInstance(nodes: 1, cores: 1) { instance, _ in
+      let connection = try await instance.connect(logger: InstanceTests.logger)
+      let journal = await connection.stream("job-manager.events-journal", [:])
+      let id = try await InstanceTests.submit(connection, InstanceTests.jobspec(["sh", "-c", "echo out; sleep 1000"]))
+      try await InstanceTests.wait(connection, id, for: "data", path: "guest.output")
+      return Task {
+        for try await message in journal where message.text?.contains("\"clean\"") == true { break }
+        // As long as an agent on a busy machine may take.
+        for _ in 0..<3 {
+          try await Task.sleep(for: .milliseconds(50))
+          _ = try await InstanceTests.events(connection, id)
+        }
+        return try await InstanceTests.output(connection, id)
+      }
+    }
+    let output = try await reading.value
+    #expect(output == Array("out\n".utf8))
   }
 
   @Test func oneStateIsOneAnswer() async throws {

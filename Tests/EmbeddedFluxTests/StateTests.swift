@@ -26,7 +26,9 @@ import Testing
     let configuration = EmbeddedInstance.Configuration(
       name: "n", nodes: 2, coresPerNode: 2, settings: settings, stateDirectory: directory)
     return try await EmbeddedInstance.withInstance(configuration, logger: InstanceTests.logger) { instance in
-      try await FluxConnection.withConnection(to: instance.uri, logger: InstanceTests.logger) {
+      try await FluxConnection.withConnection(
+        to: instance.uri, configuration: InstanceTests.patient, logger: InstanceTests.logger
+      ) {
         try await body(instance, $0)
       }
     }
