@@ -10,7 +10,7 @@ import Testing
 /// `FD_CHAOS_SECONDS` says for how long (10), `FD_CHAOS_SEED` repeats a run's decisions.
 @Suite(.serialized) struct ChaosTests {
   /// How long everything may take to end when nothing goes wrong any more: a target's back-off is up to 60 s.
-  private static let patience = Duration.seconds(90)
+  private static let patience = Duration.seconds(240)
 
   private static func setting(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
 
