@@ -20,7 +20,8 @@ struct StartCommand: ContextCommand {
     commandName: "start", abstract: "Start an embedded instance",
     discussion: """
       Like `flux start`: with a COMMAND, runs it with FLUX_URI set and ends with its exit status; without one, prints \
-      FLUX_URI=... and serves until SIGINT, SIGTERM or `flux shutdown`. Jobs run on this machine; nodes and cores are counted, not bound.
+      FLUX_URI=... and serves until SIGINT, SIGTERM, SIGHUP or `flux shutdown`. Jobs run on this machine; nodes and \
+      cores are counted, not bound.
       """)
 
   @Option(name: .shortAndLong, help: "The instance's name: the first part of its nodes' host names.")
