@@ -285,8 +285,9 @@ struct Worker: Sendable {
     _ uri: FluxURI, _ remote: JobID, _ control: DelegatedJob.Control
   ) async -> DelegatedJob.Event {
     do {
-      if let refusal = try await pool.target(uri).control(remote, control) { log.info(refusal) }
-      return .controlled
+      guard let refusal = try await pool.target(uri).control(remote, control) else { return .controlled }
+      log.info(refusal.words)
+      return refusal.isForgotten ? .forgotten(refusal.words) : .controlled
     } catch { return .uncontrolled(FluxTarget.failure(error, uri.description)) }
   }
 

@@ -115,6 +115,16 @@ extension DelegatedJob {
     }
   }
 
+  /// A copy that is to be released is not there any more: it was lost with its target's state, or it was released before and was purged since.
+  /// Nobody can know, so it is not sent again; and it is no success.
+  mutating func forgotten(_ words: String) -> [Action] {
+    guard case .releasing(let remote) = state, !wasCancelled, !control.isOutdated else { return controlled() }
+    let name = target?.name ?? ""
+    return conclude(
+      .failure(
+        "\(name) does not know \(remote) any more, which was handed over to it: it is lost, or has ended: \(words)"))
+  }
+
   mutating func uncontrolled(_ failure: TargetFailure) -> [Action] {
     if control.answeredTooLate() { return advance() }
     switch state {

@@ -22,7 +22,7 @@ struct RemoteControl: Hashable, Sendable {
   private var signals: [Int] = []
   private(set) var underWay: DelegatedJob.Control?
   /// Whether what is under way went to the target of an attempt that is over: its answer means nothing.
-  private var isOutdated = false
+  private(set) var isOutdated = false
 
   // MARK: What is wanted
 

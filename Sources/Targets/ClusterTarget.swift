@@ -15,9 +15,9 @@ public protocol ClusterTarget: Sendable {
   /// Tells the cluster what the owner of a job wants of it. What the cluster refuses is refused in silence: a job that has ended takes
   /// no signals, and one that runs no urgency.
   ///
-  /// - Returns: the cluster's words, when it has refused.
+  /// - Returns: nil when it has done so, and else its words.
   @discardableResult
-  func control(_ id: JobID, _ control: DelegatedJob.Control) async throws(TargetFailure) -> String?
+  func control(_ id: JobID, _ control: DelegatedJob.Control) async throws(TargetFailure) -> TargetRefusal?
 
   /// Looks for a job with a mark.
   ///

@@ -95,7 +95,7 @@ public struct FluxTarget: ClusterTarget {
   }
 
   /// `job-manager.urgency`, `update` and `kill`.
-  public func control(_ id: JobID, _ control: DelegatedJob.Control) async throws(TargetFailure) -> String? {
+  public func control(_ id: JobID, _ control: DelegatedJob.Control) async throws(TargetFailure) -> TargetRefusal? {
     let (topic, request): (String, JSON) =
       switch control {
       case .urgency(let urgency): ("job-manager.urgency", ["id": id.json, "urgency": .int(Int64(urgency))])
@@ -106,7 +106,9 @@ public struct FluxTarget: ClusterTarget {
       try await connection.rpc(topic, request)
       return nil
     } catch let error as RPCError where Self.refusals.contains(error.errnum) {
-      return "\(connection.peer): \(topic) of job \(id): \(error)"
+      return TargetRefusal(
+        words: "\(connection.peer): \(topic) of job \(id): \(error)",
+        isForgotten: error.errnum == Errnum.noEntry.rawValue)
     } catch { throw Self.failure(error, connection.peer) }
   }
 

@@ -137,6 +137,32 @@ import Testing
     }
   }
 
+  /// A copy that the target does not know any more has not been handed over.
+  @Test func aCopyThatIsForgottenIsNoSuccess() throws {
+    for isCancelled in [false, true] {
+      var job = new()
+      _ = job.handle(.discovered(isNew: false))
+      let delegated = Self.entry("delegated", ["jobid": 99])
+      _ = job.handle(.read(try Self.record([Self.submit, Self.held, Self.validate, delegated])))
+      if isCancelled {
+        _ = job.handle(.origin(Self.cancel))
+      }
+      let actions = job.handle(.forgotten("unknown job"))
+      if isCancelled {
+        guard case .cancel(_, Self.remote, _)? = actions.first else {
+          Issue.record("\(actions)")
+          continue
+        }
+      } else {
+        guard case .raise("DelegationFailure", 0, let note)? = actions.first else {
+          Issue.record("\(actions)")
+          continue
+        }
+        #expect(note.contains("does not know \(Self.remote) any more") && note.hasSuffix("unknown job"))
+      }
+    }
+  }
+
   /// Cancelled while its copy is being released: the copy goes.
   @Test func cancelledWhileItIsReleased() throws {
     var job = try submitting()

@@ -164,6 +164,10 @@ final class OriginJob {
     case "exception":
       if context?["type"] == "DelegationSuccess" {
         if recorded == nil { return "success without a remote job on record" }
+        // One that is held here is handed over without a release.
+        if urgency > 0, copies.contains(where: { $0.id == recorded && $0.wasLostBeforeItsRelease }) {
+          return "success of a copy that was lost"
+        }
         hasSucceeded = true
       }
       if context?["severity"] == 0 { state = .cleanup }

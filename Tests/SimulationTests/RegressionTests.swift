@@ -42,6 +42,8 @@ import Testing
     Mistake(words: "a step's answer comes before the next attempt", seeds: [7, 254]),
     // A change of the urgency that had waited for the one before let a copy go that had been cancelled meanwhile.
     Mistake(words: "nothing is changed after a cancellation", seeds: [5_079_304_012_876_036_157]),
+    // A copy was handed over that its target had forgotten while it was held.
+    Mistake(words: "what is lost is not handed over", seeds: [7657, 8413, 11320, 11581]),
   ]
 
   /// The same in worlds in which jobs go elsewhere.

@@ -30,6 +30,8 @@ final class RemoteJob {
   var exception: String?
   var startIsPlanned = false
   var hasStarted = false
+  /// Whether its target has forgotten it while it was held.
+  var wasLostBeforeItsRelease = false
   private var waiters: [() -> Void] = []
 
   init(id: JobID, mark: Mark, owner: OriginJob, submitted: Double, listed: Double) {

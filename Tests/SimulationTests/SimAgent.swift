@@ -366,16 +366,17 @@ final class SimAgent {
       switch result {
       case .failure(let failure): feed(job.index, .uncontrolled(failure))
       case .success(let link):
-        link.request("\(control) of \(remote)") { (reply: @escaping (TargetFailure?) -> Void) in
+        link.request("\(control) of \(remote)") { (reply: @escaping (DelegatedJob.Event) -> Void) in
           if link.target.isReloading {
-            return reply(TargetFailure("ENOSYS", isTransient: true))
+            return reply(.uncontrolled(TargetFailure("ENOSYS", isTransient: true)))
           }
+          guard link.target.knows(remote) else { return reply(.forgotten("ENOENT")) }
           if case .urgency(let urgency) = control { _ = link.target.setUrgency(remote, urgency) }
-          reply(nil)
+          reply(.controlled)
         } _: { [self] result in
           switch result {
-          case .success(nil): feed(job.index, .controlled)
-          case .success(.some(let failure)), .failure(let failure): feed(job.index, .uncontrolled(failure))
+          case .success(let event): feed(job.index, event)
+          case .failure(let failure): feed(job.index, .uncontrolled(failure))
           }
         }
       }

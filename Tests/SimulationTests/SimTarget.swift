@@ -78,6 +78,9 @@ final class SimTarget {
     return .accepted(job.id)
   }
 
+  /// Whether it has a job, or remembers one.
+  func knows(_ id: JobID) -> Bool { jobs[id] != nil }
+
   /// - Returns: false when it refuses.
   func setUrgency(_ id: JobID, _ urgency: Int) -> Bool {
     guard let job = jobs[id], job.state == .pending else { return false }
@@ -177,6 +180,7 @@ final class SimTarget {
     links = []
     if loses {
       for job in order {
+        job.wasLostBeforeItsRelease = job.state == .pending && job.urgency == 0
         job.state = .over
         job.owner.lostItsCopy = true
       }
