@@ -22,6 +22,11 @@ int cjobtap_state(flux_plugin_arg_t *args) {
   return flux_plugin_arg_unpack(args, CJOBTAP_ARG_IN, "{s:i}", "state", &state) == 0 ? state : -1;
 }
 
+bool cjobtap_is_of(flux_plugin_arg_t *args, uint32_t userid) {
+  int found = 0;
+  return flux_plugin_arg_unpack(args, CJOBTAP_ARG_IN, "{s:i}", "userid", &found) == 0 && (uint32_t)found == userid;
+}
+
 int cjobtap_post_started(flux_plugin_t *p, flux_jobid_t id, double timestamp) {
   return flux_jobtap_event_post_pack(p, id, "delegate::start", "{s:f}", "timestamp", timestamp);
 }

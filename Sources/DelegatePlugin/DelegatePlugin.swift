@@ -20,7 +20,6 @@ final class DelegatePlugin {
   private let flux: OpaquePointer
   private let supervisor: AgentSupervisor
   private let link: AgentLink
-  private let owner = Int64(getuid())
   /// The targets that the instance's configuration names now.
   private var targets = TargetList()
   /// The same as it is written there, for the agent.
@@ -91,6 +90,7 @@ final class DelegatePlugin {
 
   /// A job asks for delegation: at its submission, when the plugin is loaded with jobs waiting, and when the job manager restarts.
   private func dependency(_ args: OpaquePointer?) -> CInt {
+    guard isOwners(args) else { return -1 }
     guard let input = PluginArguments.input(args), let id = JobID(input["id"]), let value = input["dependency"] else {
       return PluginArguments.reject(args, "delegate: the job manager's arguments could not be read")
     }
@@ -103,22 +103,26 @@ final class DelegatePlugin {
   /// Any job is submitted. Most have no attribute `system.delegate`: they cost one look.
   private func validate(_ args: OpaquePointer?) -> CInt {
     guard cjobtap_has_delegate(args) else { return 0 }
+    guard isOwners(args) else { return -1 }
     guard let input = PluginArguments.input(args), let value = input["jobspec"]?.value(at: DelegationRequest.attribute)
     else { return PluginArguments.reject(args, "delegate: the job manager's arguments could not be read") }
     do { try check(try DelegationRequest(attribute: value), input) } catch {
       return PluginArguments.reject(args, "\(error)")
     }
     // What `job.new` answers the job manager does not ask.
-    return admits(input, JobID(input["id"]), args) ? 0 : -1
+    return admits(JobID(input["id"]), args) ? 0 : -1
   }
 
-  /// Whether a job may be delegated from here, and there is room for it; the reason why not is in the callback's answer.
-  private func admits(_ input: JSON, _ id: JobID?, _ args: OpaquePointer?) -> Bool {
-    // The agent acts with the owner's rights: nobody else may have it do so.
-    guard input["userid"]?.intValue == owner else {
-      _ = PluginArguments.reject(args, "delegate: only the owner of this instance can delegate jobs from it")
-      return false
-    }
+  /// Whether a job is the instance owner's: the agent acts with the owner's rights, and nobody else may have it do so. Asked first, so that what
+  /// others have written is not even read.
+  private func isOwners(_ args: OpaquePointer?) -> Bool {
+    if let args, cjobtap_is_of(args, getuid()) { return true }
+    _ = PluginArguments.reject(args, "delegate: only the owner of this instance can delegate jobs from it")
+    return false
+  }
+
+  /// Whether there is room for a job that may be delegated from here; the reason why not is in the callback's answer.
+  private func admits(_ id: JobID?, _ args: OpaquePointer?) -> Bool {
     guard jobs.count < Self.maximumJobs || id.map({ jobs[$0.rawValue] != nil }) == true else {
       _ = PluginArguments.reject(
         args, "delegate: \(Self.maximumJobs) delegated jobs are held already; try again later")
@@ -143,6 +147,8 @@ final class DelegatePlugin {
     // One that is beyond its dependencies when the plugin is loaded may be one that it has mirrored.
     let isBeyond = cjobtap_state(args) > CInt(JobState.depend.rawValue)
     guard isDelegated || (isBeyond && cjobtap_has_dependencies(args)) else { return 0 }
+    // Nothing of another user's is held, and what this answers the job manager does not ask.
+    guard let args, cjobtap_is_of(args, getuid()) else { return 0 }
     guard let input = PluginArguments.input(args), let id = JobID(input["id"]) else { return -1 }
     // Dependencies were added before this callback, and their events were not passed on.
     let dependencies = input["jobspec"]?.value(at: "attributes.system.dependencies")?.arrayValue ?? []
@@ -156,7 +162,7 @@ final class DelegatePlugin {
   ///
   /// - Parameter isWhole: whether all events of the job are still to come, so that nobody has to ask for its eventlog.
   private func hold(_ id: JobID, _ input: JSON, _ args: OpaquePointer?, isWhole: Bool = false) -> CInt {
-    guard admits(input, id, args) else { return -1 }
+    guard admits(id, args) else { return -1 }
     let state = input["state"]?.intValue ?? Int64(JobState.new.rawValue)
     if state <= Int64(JobState.depend.rawValue) {
       let result = flux_jobtap_dependency_add(plugin, id.rawValue, DelegationRequest.dependencyDescription)

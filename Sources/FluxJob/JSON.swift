@@ -59,7 +59,8 @@ extension JSON {
 
   /// Parses strict RFC 8259 text.
   ///
-  /// Of duplicate keys the last wins. `\u0000` is allowed.
+  /// Of duplicate keys the last wins. `\u0000` is allowed. More than 64 combining marks that follow each other are put in their canonical order,
+  /// which to Unicode is the same text; but not where programs' input and output is kept: members `data`, `event`, `guest.input`, `guest.output`.
   /// - Throws: ``FormatError`` with code `json` and the byte offset: syntax, invalid UTF-8, a lone surrogate, trailing
   ///   text, a number beyond `Double`, or input beyond `limits`.
   public init(parsing text: String, limits: Limits = Limits()) throws(FormatError) {

@@ -47,10 +47,10 @@ struct JSONParser {
     }
   }
 
-  private mutating func value(depth: Int) throws(FormatError) -> JSON {
+  private mutating func value(depth: Int, isAsWritten: Bool = false) throws(FormatError) -> JSON {
     guard let current else { throw error("unexpected end of JSON text") }
     switch current {
-    case UInt8(ascii: "\""): return .string(try string())
+    case UInt8(ascii: "\""): return .string(try string(isAsWritten: isAsWritten))
     case UInt8(ascii: "{"): return .object(try object(depth: depth + 1))
     case UInt8(ascii: "["): return .array(try array(depth: depth + 1))
     case UInt8(ascii: "t"): return try literal("true", .bool(true))
@@ -114,7 +114,7 @@ struct JSONParser {
       guard current == UInt8(ascii: ":") else { throw error("expected ':'") }
       position += 1
       skipSpace()
-      members[key] = try value(depth: depth)
+      members[key] = try value(depth: depth, isAsWritten: Self.isAsWritten(key))
       skipSpace()
       switch current {
       case UInt8(ascii: ","):
@@ -133,17 +133,33 @@ struct JSONParser {
 // MARK: - Strings
 
 extension JSONParser {
+  /// Whether a member has the input or the output of programs in it, or lines of a log that these are in. That is never compared, and stays as it is
+  /// byte for byte; in all else, long runs of combining marks are put in order.
+  private static func isAsWritten(_ key: String) -> Bool {
+    switch key.utf8.count {
+    case 4: key == "data"
+    case 5: key == "event"
+    case 11, 12: key == "guest.input" || key == "guest.output"
+    default: false
+    }
+  }
+
   /// Parses a string; the position is at its opening quote.
-  private mutating func string() throws(FormatError) -> String {
+  ///
+  /// - Parameter isAsWritten: whether combining marks stay in the order that they are in.
+  private mutating func string(isAsWritten: Bool = false) throws(FormatError) -> String {
     position += 1
     let start = position
     let end = try endOfPlainText()
     if bytes[end] == UInt8(ascii: "\"") {
       position = end + 1
-      return try validated(UnsafeBufferPointer(rebasing: bytes[start..<end]), start: start)
+      return try validated(UnsafeBufferPointer(rebasing: bytes[start..<end]), start: start, isAsWritten: isAsWritten)
     }
     position = end
-    return try escapedString(start: start)
+    let text = try escapedString(start: start)
+    return try text.withUnsafeBufferPointer { buffer throws(FormatError) in
+      try validated(buffer, start: start, isAsWritten: isAsWritten)
+    }
   }
 
   /// The offset of the next quote or backslash, at or after the position; always within the buffer.
@@ -162,7 +178,9 @@ extension JSONParser {
     throw error("unexpected end of JSON text in a string")
   }
 
-  private func validated(_ text: UnsafeBufferPointer<UInt8>, start: Int) throws(FormatError) -> String {
+  private func validated(
+    _ text: UnsafeBufferPointer<UInt8>, start: Int, isAsWritten: Bool
+  ) throws(FormatError) -> String {
     // Most text is ASCII, which needs no validation; that by the library is slow for short text.
     var bits: UInt8 = 0
     for byte in text { bits |= byte }
@@ -170,11 +188,12 @@ extension JSONParser {
     guard let string = String(validating: text, as: UTF8.self) else {
       throw FormatError(.json, "invalid UTF-8 in a JSON string", offset: start)
     }
-    return string
+    guard !isAsWritten, let ordered = CombiningMarks.ordered(text) else { return string }
+    return String(decoding: ordered, as: UTF8.self)
   }
 
-  /// Parses the rest of a string; the position is at its first backslash.
-  private mutating func escapedString(start: Int) throws(FormatError) -> String {
+  /// Parses the rest of a string, and returns its bytes; the position is at its first backslash.
+  private mutating func escapedString(start: Int) throws(FormatError) -> [UInt8] {
     var text = Array(bytes[start..<position])
     while true {
       let end = try endOfPlainText()
@@ -183,10 +202,7 @@ extension JSONParser {
       if bytes[end] == UInt8(ascii: "\"") { break }
       try appendEscape(to: &text)
     }
-    guard let string = String(validating: text, as: UTF8.self) else {
-      throw FormatError(.json, "invalid UTF-8 in a JSON string", offset: start)
-    }
-    return string
+    return text
   }
 
   /// Decodes one escape; the position is after its backslash.

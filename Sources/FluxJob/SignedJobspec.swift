@@ -46,7 +46,9 @@ public struct SignedJobspec: Hashable, Sendable {
   }
 
   private static func parseHeader(_ bytes: [UInt8]) throws(FormatError) -> UInt32 {
-    var words = bytes.split(separator: 0, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
+    var words = bytes.split(separator: 0, omittingEmptySubsequences: false).map {
+      String(decoding: $0, as: UTF8.self).withOrderedMarks
+    }
     if words.last == "" { words.removeLast() }
     guard words.count % 2 == 0 else { throw FormatError(.signedJobspec, "header of the signed jobspec is cut off") }
     var fields: [String: String] = [:]

@@ -137,7 +137,7 @@ extension Message {
     guard let payload else { return nil }
     var view = payload.readableBytesView
     if view.last == 0 { view.removeLast() }
-    return String(decoding: view, as: UTF8.self)
+    return String(decoding: view, as: UTF8.self).withOrderedMarks
   }
 
   /// The service that a request is for: the topic up to the first dot.
