@@ -128,7 +128,7 @@ final class Broker {
     if message.roleMask == 0 { message.roleMask = Self.ownerRoles }
     switch message.kind {
     case .request: route(message, from: id)
-    case .event: publish(message)
+    case .event: if MessageCodec.isWithinLimits(Self.published(message)) { publish(message) }
     // The answer of a client's own service.
     case .response: send(message)
     case .control: break
@@ -210,6 +210,12 @@ final class Broker {
     else { return false }
     guard topic.utf8.count > name.utf8.count else {
       respond(to: message, errnum: .notImplemented)
+      return true
+    }
+    // With the sender's route it may be more than the owner takes, who would lose the connection.
+    guard MessageCodec.isWithinLimits(message) else {
+      respond(
+        to: message, errnum: message.routes?.count ?? 0 > MessageCodec.maximumRoutes ? .hostUnreachable : .overflow)
       return true
     }
     if let sender = message.routes?.first { clients[sender]?.disconnects.note(message) }
@@ -324,12 +330,18 @@ final class Broker {
   @discardableResult
   func publish(_ event: Message) -> UInt32 {
     eventSequence &+= 1
-    var event = event
+    var event = Self.published(event)
     event.detail = eventSequence
-    event.routes = event.routes ?? []
     let topic = event.topic ?? ""
     for (id, client) in clients where client.subscriptions.keys.contains(where: topic.hasPrefix) { send(event, to: id) }
     return eventSequence
+  }
+
+  /// An event as its subscribers get it, but for its number.
+  private static func published(_ event: Message) -> Message {
+    var event = event
+    event.routes = event.routes ?? []
+    return event
   }
 
   func publish(_ topic: String, _ payload: JSON) {

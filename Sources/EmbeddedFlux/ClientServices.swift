@@ -71,6 +71,8 @@ struct DisconnectNotes {
     guard !request.options.contains(.noResponse), let topic = request.topic, order.count < Self.maximum else { return }
     let prefix = topic.lastIndex(of: ".").map { topic[..<$0] } ?? topic[...]
     let key = Key(topic: "\(prefix).disconnect", node: request.detail)
+    // Longer than a topic may be, it would cost the service's owner the connection. Flux does not track these either.
+    guard key.topic.utf8.count <= MessageCodec.maximumTopicLength else { return }
     guard known.insert(key).inserted else { return }
     var message = request
     message.topic = key.topic

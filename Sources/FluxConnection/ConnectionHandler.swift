@@ -25,6 +25,8 @@ final class ConnectionHandler: ChannelInboundHandler {
   /// The most messages that a peer may send which nobody has asked for.
   private static let maximumIgnored = 1000
   private var ignored = 0
+  /// Whether a message was dropped that could not be read: the first is told of loudly.
+  private var hasDropped = false
   private var eventSinks: [UInt64: (String, AsyncStream<Message>.Continuation)] = [:]
   private var services: [String: AsyncStream<Message>.Continuation] = [:]
   private var closeWaiters: [CheckedContinuation<Void, Never>] = []
@@ -160,7 +162,21 @@ final class ConnectionHandler: ChannelInboundHandler {
     switch unwrapInboundIn(data) {
     case .greeting(let byte): receiveGreeting(byte, context)
     case .message(let message): receive(message)
+    case .unreadable(let outline, let error): receive(unreadable: outline, error)
     }
+  }
+
+  /// One that has sent a message which nobody can take is not the instance: somebody else's request or event is dropped, and an answer is an error.
+  private func receive(unreadable outline: Message, _ error: WireError) {
+    logger.log(
+      level: hasDropped ? .debug : .warning, "dropped a message",
+      metadata: ["peer": "\(peer)", "reason": "\(error)"])
+    hasDropped = true
+    guard outline.kind == .response else { return }
+    var response = outline
+    response.detail = Errnum.protocolError.rawValue
+    response.payload = Message.payload(text: error.message)
+    receive(response)
   }
 
   private func receiveGreeting(_ byte: UInt8, _ context: ChannelHandlerContext) {

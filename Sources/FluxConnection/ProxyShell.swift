@@ -42,6 +42,9 @@ final class ProxyShell {
     case .greeting(let byte):
       upstreamFailed(ConnectionError.greeting(byte, peer: peer))
     case .message(let message): perform(router.receiveUpstream(message))
+    // Whom it was for is in what cannot be read.
+    case .unreadable(_, let error):
+      logger.warning("dropped a message", metadata: ["peer": "\(peer)", "reason": "\(error)"])
     }
   }
 

@@ -8,12 +8,15 @@ public enum Inbound: Hashable, Sendable {
   case greeting(UInt8)
   /// A message.
   case message(Message)
+  /// A message whose parts cannot be taken, without these; and why. Only on the client's side.
+  case unreadable(Message, WireError)
 }
 
 /// Cuts a byte stream into frames and decodes the message in each.
 ///
 /// A frame's length is checked before anything is kept of it, so a peer cannot make this side buffer more than the limit.
-/// A frame of length 0, which makes flux-core's broker abort, is an error here.
+/// A frame of length 0, which makes flux-core's broker abort, is an error here. A message that is whole and yet cannot be taken is one on the
+/// server's side alone: a client gets what others have sent, and need not lose its connection for that.
 public struct FrameDecoder: NIOSingleStepByteToMessageDecoder, Sendable {
   /// What it makes of the bytes.
   public typealias InboundOut = Inbound
@@ -22,6 +25,7 @@ public struct FrameDecoder: NIOSingleStepByteToMessageDecoder, Sendable {
   public static let defaultMaximumLength = 64 << 20
 
   private var expectsGreeting: Bool
+  private let isClient: Bool
   private let maximumLength: Int
 
   /// A decoder for one connection.
@@ -31,6 +35,7 @@ public struct FrameDecoder: NIOSingleStepByteToMessageDecoder, Sendable {
   ///   - maximumLength: the longest body in bytes.
   public init(expectsGreeting: Bool, maximumLength: Int = FrameDecoder.defaultMaximumLength) {
     self.expectsGreeting = expectsGreeting
+    isClient = expectsGreeting
     self.maximumLength = maximumLength
   }
 
@@ -53,7 +58,10 @@ public struct FrameDecoder: NIOSingleStepByteToMessageDecoder, Sendable {
     guard buffer.readableBytes >= MessageCodec.headerLength + Int(length) else { return nil }
     buffer.moveReaderIndex(forwardBy: MessageCodec.headerLength)
     guard let body = buffer.readSlice(length: Int(length)) else { return nil }
-    return .message(try MessageCodec.decodeBody(body))
+    do { return .message(try MessageCodec.decodeBody(body)) } catch {
+      guard isClient, let outline = MessageCodec.outline(of: body) else { throw error }
+      return .unreadable(outline, error)
+    }
   }
 
   /// At the end of the stream: what is left is a frame that was cut short.

@@ -26,6 +26,23 @@ public enum MessageCodec {
     static let all = topic | payload | route
   }
 
+  /// Whether a peer takes a message: its routes, its topic, and the length of its body are within the limits. What is passed on may have grown since
+  /// it was taken here.
+  public static func isWithinLimits(_ message: Message) -> Bool {
+    message.routes?.count ?? 0 <= maximumRoutes && message.topic?.utf8.count ?? 0 <= maximumTopicLength
+      && bodyLength(message) <= FrameDecoder.defaultMaximumLength
+  }
+
+  /// How many bytes ``encodeBody(_:into:)`` appends.
+  static func bodyLength(_ message: Message) -> Int {
+    func part(_ length: Int) -> Int { length + (length < 0xff ? 1 : 5) }
+    var length = part(protoLength)
+    if let routes = message.routes { length += routes.reduce(1) { $0 + part($1.utf8.count) } }
+    if let topic = message.topic { length += part(topic.utf8.count) }
+    if let payload = message.payload { length += part(payload.readableBytes) }
+    return length
+  }
+
   /// Appends `message` as a whole frame: header and body.
   public static func encodeFrame(_ message: Message, into buffer: inout ByteBuffer) {
     buffer.writeInteger(magic)
@@ -88,6 +105,16 @@ public enum MessageCodec {
     guard parts.readableBytes == 0 else {
       throw WireError(.message, "\(parts.readableBytes) bytes follow the last part that the flags announce")
     }
+    return message
+  }
+
+  /// What can be said of a message whose parts cannot be taken: all but those. Nil when it is none of Flux's.
+  static func outline(of body: ByteBuffer) -> Message? {
+    var proto = body
+    guard body.readableBytes > protoLength else { return nil }
+    proto.moveReaderIndex(forwardBy: body.readableBytes - protoLength)
+    guard var message = try? decodeProto(&proto) else { return nil }
+    message.options = Message.Options(rawValue: message.options.rawValue & ~Presence.all)
     return message
   }
 

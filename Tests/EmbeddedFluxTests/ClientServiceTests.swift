@@ -143,6 +143,56 @@ import Testing
     }
   }
 
+  /// What is passed on has one route more than it came with.
+  @Test func anOwnerIsSentNothingThatItCannotTake() async throws {
+    try await Self.onLoop { bench in
+      let (owner, asker) = (bench.client(), bench.client())
+      #expect(bench.add(owner, "svc") == 0)
+      func ask(routes: Int, topic: String = "svc.x", payload: Int? = nil) -> UInt32? {
+        var message = Message.request(topic, matchTag: 7)
+        message.routes = (0..<routes).map { "r\($0)" }
+        message.payload = payload.map { ByteBuffer(repeating: 0, count: $0) }
+        bench.broker.receive(message, from: asker)
+        return bench.take(asker).first?.detail
+      }
+      let most = MessageCodec.maximumRoutes
+      #expect(ask(routes: most - 1) == nil)
+      #expect(ask(routes: most) == Errnum.hostUnreachable.rawValue)
+      let room = FrameDecoder.defaultMaximumLength - (1 + 6 + 5 + 21)
+      #expect(ask(routes: 0, payload: room) == Errnum.overflow.rawValue)
+      #expect(ask(routes: 0, payload: room - asker.utf8.count - 1) == nil)
+      let topic = "svc." + String(repeating: "x", count: MessageCodec.maximumTopicLength - 6) + ".y"
+      #expect(ask(routes: 0, topic: topic) == nil)
+      bench.ask(asker, "svc.x")
+      bench.broker.removeClient(asker)
+      let received = bench.take(owner)
+      #expect(
+        received.map { $0.topic == topic ? "long" : $0.topic } == ["svc.x", "svc.x", "long", "svc.x", "svc.disconnect"])
+      for message in received { #expect(throws: Never.self) { try Self.decode(message) } }
+    }
+  }
+
+  private static func decode(_ message: Message) throws {
+    var decoder = FrameDecoder(expectsGreeting: false)
+    var bytes = ByteBuffer()
+    MessageCodec.encodeFrame(message, into: &bytes)
+    _ = try decoder.decode(buffer: &bytes)
+  }
+
+  /// One that comes without routes goes on with an empty stack of them, which is a byte.
+  @Test func anEventThatNobodyCanTakeIsNotPublished() async throws {
+    try await Self.onLoop { bench in
+      let (subscriber, other) = (bench.client(), bench.client())
+      try bench.broker.subscribe(subscriber, "")
+      for excess in [0, 1] {
+        let room = FrameDecoder.defaultMaximumLength - (1 + 4 + 5 + 21)
+        let payload = ByteBuffer(repeating: 0, count: room + excess)
+        bench.broker.receive(Message(kind: .event, topic: "a.b", payload: payload), from: other)
+        #expect(bench.take(subscriber).count == 1 - excess)
+      }
+    }
+  }
+
   @Test func services() async throws {
     var services = ClientServices()
     for number in 0..<ClientServices.maximumPerClient { try services.add("s\(number)", of: "a", isTaken: false) }

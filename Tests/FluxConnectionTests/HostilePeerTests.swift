@@ -75,6 +75,28 @@ import Testing
     try await #expect(error(answering: Array(frame.prefix(length)), ends: true)?.code == .closed)
   }
 
+  /// What others send by way of the instance does not cost the connection: it is dropped, and an answer is an error.
+  @Test func aMessageThatCannotBeTaken() async throws {
+    try await Twin.withConnection { session in
+      let first = try await session.next()
+      var hostile = Message.request("svc.x")
+      hostile.routes = (0...MessageCodec.maximumRoutes).map { "r\($0)" }
+      try await session.send(hostile)
+      hostile.kind = .event
+      try await session.send(hostile)
+      try await session.answer(first)
+      var answer = Message.response(to: try await session.next())
+      answer.topic = String(repeating: "x", count: MessageCodec.maximumTopicLength + 1)
+      try await session.send(answer)
+      try await session.answer(session.next())
+    } client: { connection in
+      try await connection.rpc("a.b")
+      let error = await #expect(throws: RPCError.self) { try await connection.rpc("a.b") }
+      #expect(error?.errnum == Errnum.protocolError.rawValue)
+      try await connection.rpc("a.b")
+    }
+  }
+
   @Test func aMessageUpToTheLimit() async throws {
     var configuration = FluxConnection.Configuration()
     configuration.maximumMessageLength = 1024

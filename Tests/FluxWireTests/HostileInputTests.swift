@@ -50,6 +50,43 @@ import Testing
     #expect(try MessageCodec.decodeBody(bytes) == message)
   }
 
+  /// What is said to be too long is what is not taken.
+  @Test func theLengthThatIsCountedIsThatWhichIsWritten() {
+    for (routes, topic, payload) in [(0, 3, 0), (1, 254, 254), (64, 255, 255), (65, 1024, 70_000), (2, 1025, 1)] {
+      var message = Message.request(String(repeating: "t", count: topic))
+      message.routes = (0..<routes).map { String(repeating: "r", count: 191 + $0) }
+      message.payload = ByteBuffer(repeating: 0, count: payload)
+      for routes in [message.routes, nil] {
+        message.routes = routes
+        var bytes = ByteBuffer()
+        MessageCodec.encodeBody(message, into: &bytes)
+        #expect(MessageCodec.bodyLength(message) == bytes.readableBytes)
+        #expect(MessageCodec.isWithinLimits(message) == ((try? MessageCodec.decodeBody(bytes)) != nil))
+      }
+    }
+  }
+
+  /// A client gets what others have sent; a server gets it from whoever has sent it.
+  @Test func aClientSkipsAMessageThatItCannotTake() throws {
+    var bytes = ByteBuffer(bytes: [0])
+    var hostile = Message.request("a.b", matchTag: 9)
+    hostile.routes = (0...MessageCodec.maximumRoutes).map { "r\($0)" }
+    MessageCodec.encodeFrame(hostile, into: &bytes)
+    let next = Message.request("c.d")
+    MessageCodec.encodeFrame(next, into: &bytes)
+    var client = FrameDecoder(expectsGreeting: true)
+    #expect(try client.decode(buffer: &bytes) == .greeting(0))
+    var serverBytes = bytes
+    guard case .unreadable(let outline, _)? = try client.decode(buffer: &bytes) else {
+      Issue.record("it was taken")
+      return
+    }
+    #expect(outline.kind == .request && outline.matchTag == 9 && outline.topic == nil && outline.options.isEmpty)
+    #expect(try client.decode(buffer: &bytes) == .message(next))
+    var server = FrameDecoder(expectsGreeting: false)
+    #expect(throws: WireError.self) { try server.decode(buffer: &serverBytes) }
+  }
+
   /// An answer wraps what others have asked for: it may be deeper than a request.
   @Test func responsesMayBeDeeperThanRequests() throws {
     func payload(_ depth: Int) -> ByteBuffer {
