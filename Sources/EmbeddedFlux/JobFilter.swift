@@ -18,9 +18,16 @@ indirect enum JobFilter {
   case time(String, [(comparison: String, value: Double)])
 
   private static let maximumDepth = 32
+  /// The most operators and values in a constraint: many of them are looked at for each job.
+  static let maximumTerms = Constraint.maximumTerms
 
   /// - Throws: EINVAL with what is wrong.
-  init(_ json: JSON?, depth: Int = 0) throws(ServiceError) {
+  init(_ json: JSON?) throws(ServiceError) {
+    var terms = 0
+    try self.init(json, depth: 0, &terms)
+  }
+
+  private init(_ json: JSON?, depth: Int, _ terms: inout Int) throws(ServiceError) {
     guard depth < Self.maximumDepth else { throw ServiceError(.invalid, "the constraint is nested too deeply") }
     guard let json, let object = json.objectValue, let key = object.keys.first else {
       self = .all([])
@@ -28,18 +35,22 @@ indirect enum JobFilter {
     }
     guard object.count == 1 else { throw ServiceError(.invalid, "a constraint has one operator") }
     let values = object[key]?.arrayValue ?? []
+    terms += values.count
+    guard terms <= Self.maximumTerms else {
+      throw ServiceError(.invalid, "a constraint may have \(Self.maximumTerms) operands and values")
+    }
     let texts = Set(values.compactMap(\.stringValue))
     switch key {
-    case "and": self = .all(try Self.list(values, depth))
-    case "or": self = .any(try Self.list(values, depth))
-    case "not": self = .none(try Self.list(values, depth))
+    case "and": self = .all(try Self.list(values, depth, &terms))
+    case "or": self = .any(try Self.list(values, depth, &terms))
+    case "not": self = .none(try Self.list(values, depth, &terms))
     case "userid": self = .userID(Set(values.compactMap(\.intValue)))
     case "name": self = .name(texts)
     case "queue": self = .queue(texts)
     case "states": self = .states(try Self.mask(values, states: true))
     case "results": self = .results(try Self.mask(values, states: false))
     case "hostlist": self = .hosts(try Self.hosts(texts))
-    case "ranks": self = .ranks(texts.compactMap { try? IDSet(parsing: $0) }.reduce(IDSet()) { $0.union($1) })
+    case "ranks": self = .ranks(.union(of: texts.compactMap { try? IDSet(parsing: $0) }))
     case let name where name.hasPrefix("t_"): self = .time(name, try values.map(Self.comparison))
     default: throw ServiceError(.invalid, "unknown constraint operator: \(key)")
     }
@@ -59,9 +70,11 @@ indirect enum JobFilter {
     return hosts
   }
 
-  private static func list(_ values: [JSON], _ depth: Int) throws(ServiceError) -> [JobFilter] {
+  private static func list(
+    _ values: [JSON], _ depth: Int, _ terms: inout Int
+  ) throws(ServiceError) -> [JobFilter] {
     var filters: [JobFilter] = []
-    for value in values { filters.append(try JobFilter(value, depth: depth + 1)) }
+    for value in values { filters.append(try JobFilter(value, depth: depth + 1, &terms)) }
     return filters
   }
 
@@ -121,7 +134,7 @@ indirect enum JobFilter {
   }
 
   private func compare(_ job: Job, _ name: String, _ comparisons: [(comparison: String, value: Double)]) -> Bool {
-    guard let time = JobSummary(job).json([name])[name]?.doubleValue else { return false }
+    guard let time = JobSummary(job).time(name) else { return false }
     return comparisons.allSatisfy { comparison, value in
       switch comparison {
       case ">=": time >= value

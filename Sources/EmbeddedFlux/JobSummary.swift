@@ -40,7 +40,8 @@ struct JobSummary {
     }
   }
 
-  private func time(_ name: String) -> Double? {
+  /// When a job got into a state, by the name of the attribute.
+  func time(_ name: String) -> Double? {
     switch name {
     case "t_submit": job.times[.new]
     case "t_depend": job.times[.depend]

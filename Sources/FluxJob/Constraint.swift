@@ -17,16 +17,41 @@ public indirect enum Constraint: Hashable, Sendable {
 
   /// How deep constraints may nest in ``init(_:)`` and ``init(parsingQuery:)``.
   static let depthLimit = 64
+  /// The most operands and values in a constraint, all together: each is looked at whenever it is asked which nodes match.
+  public static let maximumTerms = 1024
+  /// The most hosts in a constraint, all together, as in one list of them: a short text may stand for very many.
+  public static let maximumHosts = Hostlist.maximumCount
   /// What a property must not contain (Flux RFC 20; `^` is allowed in front).
   private static let illegalInProperty = "!&'\"`|()"
 
   /// The constraint of a JSON object with at most one key; `{}` always matches.
   /// - Throws: ``FormatError`` with code `constraint` and, where it has one, the text of Flux.
   public init(_ json: JSON) throws(FormatError) {
-    try self.init(json, depth: 0)
+    var count = Count()
+    try self.init(json, depth: 0, &count)
   }
 
-  private init(_ json: JSON, depth: Int) throws(FormatError) {
+  /// What a constraint has so far.
+  struct Count {
+    private var terms = 0
+    private var hosts = 0
+
+    fileprivate mutating func add(terms more: Int) throws(FormatError) {
+      terms += more
+      guard terms <= maximumTerms else {
+        throw error("a constraint may have \(maximumTerms) operands and values, not \(terms) or more")
+      }
+    }
+
+    fileprivate mutating func add(hosts more: Int) throws(FormatError) {
+      hosts += more
+      guard hosts <= maximumHosts else {
+        throw error("a constraint may name \(maximumHosts) hosts, not \(hosts) or more")
+      }
+    }
+  }
+
+  private init(_ json: JSON, depth: Int, _ count: inout Count) throws(FormatError) {
     guard depth < Self.depthLimit else { throw Self.error("constraints nest deeper than \(Self.depthLimit)") }
     guard case .object(let object) = json else { throw Self.error("constraints must be a mapping") }
     guard object.count <= 1 else { throw Self.error("constraint must only contain 1 element") }
@@ -38,19 +63,22 @@ public indirect enum Constraint: Hashable, Sendable {
       throw Self.error("unknown constraint operator '\(name.excerpt)'")
     }
     guard case .array(let values) = value else { throw Self.error("argument to constraint \(name) must be a sequence") }
+    try count.add(terms: values.count)
     switch name {
-    case "not": self = .not(try Self.operands(values, depth))
-    case "and": self = .and(try Self.operands(values, depth))
-    case "or": self = .or(try Self.operands(values, depth))
-    default: self = try Self.leaf(name, try Self.strings(values, name))
+    case "not": self = .not(try Self.operands(values, depth, &count))
+    case "and": self = .and(try Self.operands(values, depth, &count))
+    case "or": self = .or(try Self.operands(values, depth, &count))
+    default: self = try Self.leaf(name, try Self.strings(values, name), &count)
     }
   }
 
   private static func error(_ message: String) -> FormatError { FormatError(.constraint, message) }
 
-  private static func operands(_ values: [JSON], _ depth: Int) throws(FormatError) -> [Constraint] {
+  private static func operands(
+    _ values: [JSON], _ depth: Int, _ count: inout Count
+  ) throws(FormatError) -> [Constraint] {
     var operands: [Constraint] = []
-    for value in values { operands.append(try Constraint(value, depth: depth + 1)) }
+    for value in values { operands.append(try Constraint(value, depth: depth + 1, &count)) }
     return operands
   }
 
@@ -64,7 +92,7 @@ public indirect enum Constraint: Hashable, Sendable {
   }
 
   /// The constraint of an operator without nested constraints.
-  static func leaf(_ name: String, _ values: [String]) throws(FormatError) -> Constraint {
+  static func leaf(_ name: String, _ values: [String], _ count: inout Count) throws(FormatError) -> Constraint {
     switch name {
     case "properties":
       for property in values where property.contains(where: { illegalInProperty.contains($0) }) {
@@ -74,20 +102,23 @@ public indirect enum Constraint: Hashable, Sendable {
     case "hostlist":
       var hosts = Hostlist()
       for value in values {
-        do throws(FormatError) { hosts.append(contentsOf: try Hostlist(parsing: value)) } catch {
+        let list: Hostlist
+        do throws(FormatError) { list = try Hostlist(parsing: value) } catch {
           throw Self.error("invalid hostlist '\(value.excerpt)': \(error.message)")
         }
+        try count.add(hosts: list.count)
+        hosts.append(contentsOf: list)
       }
       return .hostlist(hosts)
     case "ranks":
-      var ranks = IDSet()
+      var sets: [IDSet] = []
       for value in values {
         // The words are those of Flux's validator.
-        do throws(FormatError) { ranks.formUnion(try IDSet(parsing: value)) } catch {
+        do throws(FormatError) { sets.append(try IDSet(parsing: value)) } catch {
           throw Self.error("IDset(): Invalid argument: \(value.excerpt)")
         }
       }
-      return .ranks(ranks)
+      return .ranks(.union(of: sets))
     default:
       throw error("unknown constraint operator '\(name.excerpt)'")
     }

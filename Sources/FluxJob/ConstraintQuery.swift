@@ -19,6 +19,7 @@ private struct ConstraintQueryParser {
   private let tokens: [ConstraintQueryToken]
   private let end: Int
   private var position = 0
+  private var count = Constraint.Count()
 
   init(_ query: String) throws(FormatError) {
     var lexer = ConstraintQueryLexer(query)
@@ -101,7 +102,7 @@ private struct ConstraintQueryParser {
     }
   }
 
-  private func term(_ token: ConstraintQueryToken) throws(FormatError) -> Constraint {
+  private mutating func term(_ token: ConstraintQueryToken) throws(FormatError) -> Constraint {
     let aliases = ["host": "hostlist", "hosts": "hostlist", "rank": "ranks"]
     let colon = token.text.firstIndex(of: ":")
     let name = colon.map { String(token.text[..<$0]) } ?? "properties"
@@ -113,7 +114,7 @@ private struct ConstraintQueryParser {
       throw FormatError(.constraint, "unknown constraint operator '\(operation.excerpt)'", offset: token.offset)
     }
     do throws(FormatError) {
-      return try Constraint.leaf(operation, values.map(String.init))
+      return try Constraint.leaf(operation, values.map(String.init), &count)
     } catch {
       throw FormatError(.constraint, error.message, offset: token.offset)
     }

@@ -120,6 +120,13 @@ extension IDSet {
     return result
   }
 
+  /// The ids that are in any of these sets; all are put in order at once.
+  public static func union(of sets: some Sequence<IDSet>) -> IDSet {
+    var result = IDSet()
+    for range in sets.flatMap(\.ranges).sorted(by: { $0.lowerBound < $1.lowerBound }) { result.append(range) }
+    return result
+  }
+
   /// The ids that are in both sets.
   public func intersection(_ other: IDSet) -> IDSet {
     var result = IDSet()

@@ -45,6 +45,17 @@ import Testing
     } catch { #expect(error.errnum == .invalid) }
   }
 
+  /// What is looked at for each job is bounded.
+  @Test func aListingIsNotAskedForMoreThanItCanTell() throws {
+    let values = { (count: Int) in JSON.array((0..<count).map { .string("n\($0)") }) }
+    let operands = { (count: Int) in JSON.array(Array(repeating: ["states": ["run"]], count: count)) }
+    #expect(throws: Never.self) { try JobFilter(["name": values(JobFilter.maximumTerms)]) }
+    #expect(throws: Never.self) { try JobFilter(["or": operands(JobFilter.maximumTerms / 2)]) }
+    for json: JSON in [["name": values(JobFilter.maximumTerms + 1)], ["or": operands(JobFilter.maximumTerms)]] {
+      #expect { try JobFilter(json) } throws: { ($0 as? ServiceError)?.errnum == .invalid }
+    }
+  }
+
   /// What is said of a task's node is known without a look at all other tasks.
   @Test(.timeLimit(.minutes(1))) func manyTasksHaveTheirNamesSoon() throws {
     let jobspec = try InstanceTests.jobspec(["true"], tasks: 65_536)

@@ -41,6 +41,40 @@ import Testing
     }
   }
 
+  /// Each value is short, and stands for a million hosts.
+  @Test(.timeLimit(.minutes(2))) func hostsAreLimitedAllTogether() throws {
+    let million: JSON = "a[0-1048575]"
+    for json: JSON in [
+      ["hostlist": .array(Array(repeating: million, count: 1000))],
+      ["or": .array(Array(repeating: ["hostlist": [million]], count: 500))],
+    ] {
+      #expect { try Constraint(json) } throws: { ($0 as? FormatError)?.code == .constraint }
+    }
+    let query = Array(repeating: "host:a[0-1048575]", count: 500).joined(separator: " or ")
+    #expect(throws: FormatError.self) { try Constraint(parsingQuery: query) }
+  }
+
+  @Test func termsAreLimitedAllTogether() throws {
+    let property: JSON = ["properties": ["a"]]
+    let operands = { (count: Int) in JSON.array(Array(repeating: property, count: count)) }
+    let values = { (count: Int) in JSON.array(Array(repeating: "a", count: count)) }
+    #expect(throws: Never.self) { try Constraint(["properties": values(Constraint.maximumTerms)]) }
+    #expect(throws: FormatError.self) { try Constraint(["properties": values(Constraint.maximumTerms + 1)]) }
+    #expect(throws: Never.self) { try Constraint(["and": operands(Constraint.maximumTerms / 2)]) }
+    #expect(throws: FormatError.self) { try Constraint(["and": operands(Constraint.maximumTerms / 2 + 1)]) }
+  }
+
+  /// Each set has very many ranges: they are put in order once, not for each of them.
+  @Test(.timeLimit(.minutes(5))) func manySetsOfRanksAreJoinedAtOnce() throws {
+    let sets = (0..<1000).map { set in
+      JSON.string((0..<400).map { String(2 * ($0 * 1000 + set)) }.joined(separator: ","))
+    }
+    guard case .ranks(let ranks) = try Constraint(["ranks": .array(sets)]) else { throw Unexpected() }
+    #expect(ranks.count == 400_000 && ranks.contains(799_998) && !ranks.contains(1))
+  }
+
+  private struct Unexpected: Error {}
+
   @Test func rejectsBadLists() {
     #expect(throws: FormatError.self) { try Constraint(["hostlist": ["a[0"]]) }
     #expect(throws: FormatError.self) { try Constraint(["ranks": ["1-0"]]) }
