@@ -91,6 +91,8 @@ struct Scheduler: Sendable {
   /// A job waits from now on, or again with other wishes.
   mutating func add(_ request: Request) {
     remove(request.id)
+    var request = request
+    request.demand = cluster.resolved(request.demand)
     places[request.id] = request.queue
     queues[request.queue, default: PendingJobs()].insert(request)
   }

@@ -13,7 +13,10 @@ struct VirtualCluster: Sendable {
     var slots: Int
     var coresPerSlot: Int
     var gpusPerSlot: Int
+    /// Which nodes it may have, by what they are; nil for any.
     var constraint: Constraint?
+    /// The same by their ranks, once it is known which they are; see ``VirtualCluster/resolved(_:)``.
+    var allowed: IDSet?
 
     init(_ jobspec: Jobspec) {
       nodes = jobspec.nodeCount
@@ -33,9 +36,15 @@ struct VirtualCluster: Sendable {
   private(set) var freeCores: Int
   /// The ranks that get no more jobs; what runs there goes on.
   var down = IDSet()
+  /// The ranks of the nodes of each name.
+  private let hosts: [String: IDSet]
+  /// The ranks of all.
+  private let ranks: IDSet
 
   init(_ all: ResourceSet) {
     self.all = all
+    ranks = all.rankSet
+    hosts = all.ranks.reduce(into: [:]) { $0[$1.host, default: []].insert($1.rank) }
     nodes = all.ranks
     freeCores = all.coreCount
   }
@@ -72,10 +81,11 @@ struct VirtualCluster: Sendable {
   /// Flux's own scheduler does; nil when it does not fit.
   ///
   /// What fits in some resources also fits in any that have these among them: the scheduler counts on it.
-  func place(_ demand: Demand) -> ResourceSet? { place(demand, in: nodes, except: down) }
+  func place(_ demand: Demand) -> ResourceSet? { place(resolved(demand), in: nodes, except: down) }
 
   /// Why the demand can never be met, in the words of Flux's own scheduler, or nil when it can.
   func objection(to demand: Demand) -> String? {
+    let demand = resolved(demand)
     guard demand.coresPerSlot > 0 else { return "cannot parse jobspec: Unable to determine slot size" }
     if place(demand, in: all.ranks, except: IDSet()) != nil { return nil }
     let candidates = candidates(for: demand)
@@ -108,21 +118,18 @@ struct VirtualCluster: Sendable {
 
   /// The nodes that the demand's constraint allows, with all that they have.
   private func candidates(for demand: Demand) -> [ResourceSet.Rank] {
-    all.ranks.filter { matches($0, demand.constraint) }
+    all.ranks.filter { demand.allowed?.contains($0.rank) ?? true }
   }
 
   private func place(_ demand: Demand, in nodes: [ResourceSet.Rank], except down: IDSet) -> ResourceSet? {
-    let isAllowed = { (node: ResourceSet.Rank) in !down.contains(node.rank) && matches(node, demand.constraint) }
+    let isAllowed = { (node: ResourceSet.Rank) in
+      !down.contains(node.rank) && demand.allowed?.contains(node.rank) ?? true
+    }
     let chosen =
       if let count = demand.nodes { placeNodes(demand, count, nodes, isAllowed) } else {
         placeSlots(demand, nodes, isAllowed)
       }
     return chosen.map { ResourceSet(ranks: $0) }
-  }
-
-  private func matches(_ node: ResourceSet.Rank, _ constraint: Constraint?) -> Bool {
-    guard let constraint else { return true }
-    return constraint.matches(rank: node.rank, host: node.host) { all.properties[$0]?.contains(node.rank) ?? false }
   }
 
   /// `count` nodes with an even share of the slots each.
@@ -170,5 +177,43 @@ struct VirtualCluster: Sendable {
     taken.cores = IDSet(node.cores.prefix(slots * demand.coresPerSlot))
     taken.gpus = IDSet(node.gpus.prefix(slots * demand.gpusPerSlot))
     return taken
+  }
+}
+
+// MARK: - Constraints
+
+extension VirtualCluster {
+  /// The same demand with the nodes that its constraint allows in the constraint's place. Nodes stay what they are, so a job that waits is asked once.
+  func resolved(_ demand: Demand) -> Demand {
+    guard let constraint = demand.constraint else { return demand }
+    var resolved = demand
+    resolved.constraint = nil
+    resolved.allowed = nodes(matching: constraint)
+    return resolved
+  }
+
+  /// The ranks of the nodes that match. What it says of each node, `Constraint.matches` says as well.
+  func nodes(matching constraint: Constraint) -> IDSet {
+    func every(_ operands: [Constraint]) -> IDSet {
+      operands.reduce(ranks) { $0.intersection(nodes(matching: $1)) }
+    }
+    switch constraint {
+    case .properties(let names):
+      return names.reduce(ranks) { found, name in
+        guard name.hasPrefix("^") else { return found.intersection(nodes(having: name)) }
+        return found.subtracting(nodes(having: String(name.dropFirst())))
+      }
+    case .hostlist(let names): return IDSet.union(of: Set(names).compactMap { hosts[$0] })
+    case .ranks(let chosen): return ranks.intersection(chosen)
+    case .not(let operands): return ranks.subtracting(every(operands))
+    case .and(let operands): return every(operands)
+    case .or(let operands):
+      return operands.isEmpty ? ranks : IDSet.union(of: operands.map(nodes(matching:)))
+    }
+  }
+
+  /// A node has its name as a property.
+  private func nodes(having property: String) -> IDSet {
+    (all.properties[property] ?? []).union(hosts[property] ?? []).intersection(ranks)
   }
 }

@@ -181,6 +181,42 @@ import Testing
     #expect(world.run(at: 100) == [2])
   }
 
+  /// What is said of all nodes at once is what is said of each.
+  @Test(
+    arguments: [
+      [:], ["and": []], ["or": []], ["not": []], ["properties": []], ["hostlist": []], ["ranks": []],
+      ["properties": ["p"]], ["properties": ["^p"]], ["properties": ["n2"]], ["properties": ["p", "^n2"]],
+      ["properties": ["none"]], ["hostlist": ["n[1-3,9]"]], ["ranks": ["0-1", "4-100"]],
+      ["not": [["properties": ["p"]], ["ranks": ["1-2"]]]],
+      ["or": [["hostlist": ["n0"]], ["and": [["properties": ["p"]], ["not": [["ranks": ["2"]]]]]]]],
+    ] as [JSON]) func nodesOfAConstraint(_ json: JSON) throws
+  {
+    let world = World(nodes: 6, properties: ["p": [1, 2, 3], "far": [17]])
+    let constraint = try Constraint(json)
+    let cluster = world.scheduler.cluster
+    let expected = cluster.all.ranks.filter { node in
+      constraint.matches(rank: node.rank, host: node.host) {
+        cluster.all.properties[$0]?.contains(node.rank) ?? false
+      }
+    }
+    #expect(cluster.nodes(matching: constraint) == IDSet(expected.map(\.rank)))
+  }
+
+  /// A pass looks at many jobs, and at many nodes for each: what a constraint says of them is known by then.
+  @Test(.timeLimit(.minutes(5))) func manyWithLongConstraintsWaitAtOnce() throws {
+    var world = World(nodes: 20_000, cores: 1)
+    try world.add(1, cores: 20_000)
+    #expect(world.run(at: 0) == [1])
+    let hosts = Hostlist((0..<1000).map { "other\($0)" } + ["n19999"])
+    for id in 2..<60 {
+      try world.add(UInt64(id)) {
+        $0.constraints = .and(Array(repeating: .or([.hostlist(hosts), .ranks([id])]), count: 2))
+      }
+    }
+    world.end(1)
+    #expect(world.run(at: 1) == (2..<60).map(UInt64.init))
+  }
+
   @Test func aNodeThatIsDownHoldsNobodyUp() throws {
     var world = World(nodes: 2, cores: 2)
     world.scheduler.setDown([1])
