@@ -45,10 +45,12 @@ extension JobManager {
 
   /// Makes a job wait for something that has this description. Known descriptions change nothing.
   func addDependency(_ job: Job, _ description: String) {
-    let isKnown = (job.eventlog + job.pending).contains {
-      $0.name == "dependency-add" && $0.context?["description"]?.stringValue == description
+    let adds = { (entry: EventlogEntry) in
+      entry.name == "dependency-add" && entry.context?["description"]?.stringValue == description
     }
-    if !isKnown { post(job, "dependency-add", ["description": .string(description)]) }
+    if !job.eventlog.contains(where: adds), !job.pending.contains(where: adds) {
+      post(job, "dependency-add", ["description": .string(description)])
+    }
   }
 
   /// A job has started or ended: whoever waits for that goes on.

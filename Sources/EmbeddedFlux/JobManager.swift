@@ -11,6 +11,8 @@ import Logging
 final class JobManager {
   /// The most active jobs; a submission beyond it is refused.
   static let maximumActive = 1 << 20
+  /// The most dependencies of a job: each is looked at with all others. Flux has no such limit.
+  static let maximumDependencies = 256
   /// The most inactive jobs that are kept; the oldest are forgotten.
   static let maximumInactive = 100_000
 
@@ -160,6 +162,10 @@ final class JobManager {
   func add(_ job: Job) throws(ServiceError) {
     guard activeCount < Self.maximumActive else { throw ServiceError(.busy, "too many active jobs") }
     try queues.checkSubmission(to: job.queue)
+    let dependencies = job.jobspec.dependencies
+    guard dependencies.count <= Self.maximumDependencies else {
+      throw ServiceError(.invalid, "a job may have \(Self.maximumDependencies) dependencies, not \(dependencies.count)")
+    }
     jobs[job.id] = job
     active[job.id] = job
     // Held back until the job is accepted: a rejected job has no events.
@@ -174,7 +180,7 @@ final class JobManager {
     do throws(ServiceError) {
       try plugins.check("job.create", job)
       try plugins.check("job.validate", job)
-      for dependency in job.jobspec.dependencies { try add(dependency, to: job) }
+      for dependency in dependencies { try add(dependency, to: job) }
     } catch {
       job.pending.removeAll()
       forget(job)

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import FluxJob
+import FluxWire
+import Glibc
+import NIOCore
+import NIOPosix
+import Testing
+
+@testable import EmbeddedFlux
+
+/// What requests and jobs make an instance keep: as little as it needs, and not for longer.
+@Suite struct LeftBehindTests {
+  /// A job manager with its services, and clients that keep the errors that they are answered. On one event loop; nothing is run.
+  private final class Bench {
+    let broker: Broker
+    let manager: JobManager
+    private var errors: [String: [UInt32]] = [:]
+
+    init(_ loop: any EventLoop, _ surroundings: any Surroundings) {
+      broker = Broker(loop: loop, logger: InstanceTests.logger)
+      let node = ResourceSet.Rank(rank: 0, host: "n0", cores: [0, 1], gpus: [])
+      manager = JobManager(broker, LogService(broker), VirtualCluster(ResourceSet(ranks: [node])), surroundings)
+      broker.register("job-manager", JobManagerService(broker, manager))
+      broker.register("job-list", JobListService(broker, manager))
+    }
+
+    func client() -> String {
+      var name = ""
+      let sink: Broker.Sink = { [unowned self] message in
+        if message.detail != 0 { errors[name, default: []].append(message.detail) }
+      }
+      name = broker.addClient(userID: getuid(), sink) ?? ""
+      return name
+    }
+
+    func ask(_ client: String, _ topic: String, _ payload: JSON, streaming: Bool = false) -> [UInt32] {
+      broker.receive(.request(topic, payload, matchTag: 7, options: streaming ? .streaming : []), from: client)
+      return errors.removeValue(forKey: client) ?? []
+    }
+
+    /// Submits a job, held, that waits for others.
+    @discardableResult
+    func submit(_ dependencies: [(scheme: String, value: String)] = []) throws -> Job {
+      var jobspec = try InstanceTests.jobspec(["true"])
+      jobspec.set(
+        attribute: "dependencies",
+        to: .array(dependencies.map { ["scheme": .string($0.scheme), "value": .string($0.value)] }))
+      let job = Job(
+        id: manager.newID(), userID: getuid(), urgency: 0, flags: 0, body: JobBody(signed: "", jobspec: jobspec))
+      try manager.add(job)
+      return job
+    }
+  }
+
+  private static func onLoop(_ body: @escaping @Sendable (Bench) throws -> Void) async throws {
+    let loop = MultiThreadedEventLoopGroup.singleton.next()
+    let reactor = try ProcessReactor(loop)
+    let result = loop.submit { try body(Bench(loop, reactor)) }
+    _ = try? await result.get()
+    try await reactor.stop()
+    try await result.get()
+  }
+
+  // MARK: Dependencies
+
+  @Test func dependenciesOfAJobAreBounded() async throws {
+    try await Self.onLoop { bench in
+      let many = { (count: Int) in (0..<count).map { (scheme: "begin-time", value: "\($0 + 1)") } }
+      let job = try bench.submit(many(JobManager.maximumDependencies))
+      #expect(job.eventlog.count { $0.name == "dependency-add" } == JobManager.maximumDependencies)
+      #expect { try bench.submit(many(JobManager.maximumDependencies + 1)) } throws: {
+        ($0 as? ServiceError)?.errnum == .invalid
+      }
+      #expect(bench.manager.active.count == 1)
+    }
+  }
+}
