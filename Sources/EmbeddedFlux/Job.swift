@@ -25,6 +25,8 @@ final class Job {
   private(set) var failure: (type: String, severity: Int, note: String)?
   private(set) var memo: JSONObject = [:]
   private(set) var dependencies: [String] = []
+  /// The jobs among whose dependants it is.
+  var awaited: Set<JobID> = []
   /// Flags that were set by event: `alloc-bypass`, `debug`.
   private(set) var setFlags: Set<String> = []
   var annotations: JSONObject = [:]

@@ -39,9 +39,25 @@ extension JobManager {
     if kind.verdict(other) == .met {
       post(job, "dependency-remove", ["description": .string(description)])
     } else {
-      dependants[id, default: []].append(job)
+      add(job, waitingFor: id)
     }
   }
+
+  // MARK: Who waits for whom
+
+  private func add(_ job: Job, waitingFor id: JobID) {
+    dependants[id, default: [:]][job.id] = job
+    job.awaited.insert(id)
+  }
+
+  private func stopAwaiting(_ id: JobID, by job: Job) {
+    job.awaited.remove(id)
+    dependants[id]?[job.id] = nil
+    if dependants[id]?.isEmpty == true { dependants[id] = nil }
+  }
+
+  /// A job was rejected, or has ended: whatever it has waited for goes on without it.
+  func awaitNothing(_ job: Job) { for id in job.awaited { stopAwaiting(id, by: job) } }
 
   /// Makes a job wait for something that has this description. Known descriptions change nothing.
   func addDependency(_ job: Job, _ description: String) {
@@ -56,12 +72,14 @@ extension JobManager {
   /// A job has started or ended: whoever waits for that goes on.
   func resolveDependants(of job: Job) {
     guard let waiting = dependants[job.id] else { return }
-    if job.state == .inactive { dependants[job.id] = nil }
-    for waiter in waiting where waiter.state == .depend {
-      for description in waiter.dependencies {
-        guard let (kind, id) = AfterDependency.parse(description), id == job.id else { continue }
+    let waits = { (description: String) in AfterDependency.parse(description)?.1 == job.id }
+    for waiter in waiting.values.sorted(by: { $0.id < $1.id }) {
+      for description in waiter.dependencies where waiter.state == .depend && waits(description) {
+        guard let (kind, _) = AfterDependency.parse(description) else { continue }
         settle(waiter, kind, description, job)
       }
+      let isSettled = waiter.state != .new && !waiter.dependencies.contains(where: waits)
+      if isSettled || job.state == .inactive { stopAwaiting(job.id, by: waiter) }
     }
   }
 
@@ -83,7 +101,7 @@ extension JobManager {
       if resumeBuiltIn(description, of: job) { continue }
       guard let (kind, id) = AfterDependency.parse(description) else { continue }
       settle(job, kind, description, jobs[id])
-      if job.dependencies.contains(description), jobs[id]?.isActive == true { dependants[id, default: []].append(job) }
+      if job.dependencies.contains(description), jobs[id]?.isActive == true { add(job, waitingFor: id) }
     }
     if job.state == .depend, job.dependencies.isEmpty { post(job, "depend") }
   }

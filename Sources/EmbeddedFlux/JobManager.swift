@@ -34,8 +34,8 @@ final class JobManager {
   var queues = Queues()
   /// Values that clients keep in the KVS.
   var values: JSONObject = [:]
-  /// Who waits for a job, by the id of that job.
-  var dependants: [JobID: [Job]] = [:]
+  /// Who waits for a job, by the id of that job; see ``awaitNothing(_:)``.
+  var dependants: [JobID: [JobID: Job]] = [:]
   /// Waitable jobs that somebody has waited for.
   var isWaited: Set<JobID> = []
   /// Whether the scheduler is about to be asked who starts.
@@ -198,6 +198,7 @@ final class JobManager {
   private func forget(_ job: Job) {
     jobs[job.id] = nil
     active[job.id] = nil
+    awaitNothing(job)
     plugins.notify("job.destroy", job)
     plugins.freeData(of: job)
   }
@@ -347,6 +348,7 @@ final class JobManager {
   private func retire(_ job: Job) {
     count(job)
     active[job.id] = nil
+    awaitNothing(job)
     leave(singleton: job)
     keepEnded(job)
     plugins.notify("job.inactive-add", job)

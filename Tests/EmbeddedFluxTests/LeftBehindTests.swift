@@ -75,4 +75,32 @@ import Testing
       #expect(bench.manager.active.count == 1)
     }
   }
+
+  /// A job that is rejected for its second dependency does not wait for the first.
+  @Test func aRejectedJobIsForgotten() async throws {
+    try await Self.onLoop { bench in
+      let first = try bench.submit()
+      for scheme in ["no-such-scheme", "afterok"] {
+        #expect(throws: ServiceError.self) {
+          try bench.submit([("afterany", first.id.encoded(.dec)), (scheme, "nonsense")])
+        }
+      }
+      #expect(bench.manager.dependants.isEmpty && bench.manager.active.count == 1)
+    }
+  }
+
+  @Test func aJobThatHasEndedWaitsForNobody() async throws {
+    try await Self.onLoop { bench in
+      let first = try bench.submit()
+      let waiter = try bench.submit([
+        ("afterany", first.id.encoded(.dec)), ("afterok", first.id.encoded(.f58)),
+      ])
+      #expect(bench.manager.dependants[first.id]?.count == 1)
+      bench.manager.raise(waiter, type: "cancel", severity: 0, note: "")
+      #expect(waiter.state == .inactive && bench.manager.dependants.isEmpty)
+      let other = try bench.submit([("afterany", first.id.encoded(.dec))])
+      bench.manager.raise(first, type: "cancel", severity: 0, note: "")
+      #expect(other.state == .sched && bench.manager.dependants.isEmpty)
+    }
+  }
 }
