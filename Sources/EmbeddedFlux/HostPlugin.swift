@@ -19,6 +19,9 @@ final class HostPlugin {
   private var handlers: [Handler] = []
   /// Which handler a topic has, so that a topic without one costs a look-up.
   private var matches: [String: Int?] = [:]
+  /// Of how many topics that is remembered, and how long they may be in bytes: events have the names that clients give them.
+  private static let maximumMatches = 1024
+  static let maximumRemembered = 256
   private var methods: [String: Method] = [:]
   private var data: [(key: String, value: UnsafeMutableRawPointer?, free: flux_free_f?)] = []
   /// Strings that were given to the plugin and have to live as long as it does.
@@ -75,9 +78,12 @@ final class HostPlugin {
   private func handler(_ topic: String) -> Handler? {
     if let known = matches[topic] { return known.map { handlers[$0] } }
     let found = handlers.firstIndex { fnmatch($0.topic, topic, 0) == 0 }
-    if matches.count < 1024 { matches[topic] = .some(found) }
+    if matches.count < Self.maximumMatches, topic.utf8.count <= Self.maximumRemembered { matches[topic] = .some(found) }
     return found.map { handlers[$0] }
   }
+
+  /// Of how many topics its handler is known without a look.
+  var rememberedCount: Int { matches.count }
 
   /// Calls the plugin with arguments that are there already. Returns nil when it has no handler.
   func call(_ topic: String, _ arguments: HostArguments) -> CInt? {
