@@ -8,6 +8,13 @@ struct Request {
   let message: Message
   let payload: JSON
 
+  /// The same without its payload: what is kept of a request that is answered later, or more than once.
+  var withoutPayload: Request {
+    var message = message
+    message.payload = nil
+    return Request(message: message, payload: [:])
+  }
+
   /// The topic; a request without one never gets here.
   var topic: String { message.topic ?? "" }
   /// The topic after the service's name.

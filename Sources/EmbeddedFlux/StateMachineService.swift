@@ -99,7 +99,7 @@ final class StateMachineService: Service {
       throw ServiceError(.invalid, "this instance is part of a program, and ends with it: end that")
     }
     if request.isStreaming {
-      stopper = (request, Int(request.payload["loglevel"]?.intValue ?? 3))
+      stopper = (request.withoutPayload, Int(request.payload["loglevel"]?.intValue ?? 3))
     } else {
       broker.respond(request)
     }

@@ -16,7 +16,7 @@ struct StreamSet<State> {
 
   var count: Int { streams.count }
 
-  /// Adds a stream and returns its number.
+  /// Adds a stream and returns its number. What its request has asked for is not kept: that is in the state.
   ///
   /// - Throws: EBUSY when its client has too many.
   mutating func add(_ request: Request, _ state: State) throws(ServiceError) -> UInt64 {
@@ -26,7 +26,7 @@ struct StreamSet<State> {
     }
     counts[client, default: 0] += 1
     next += 1
-    streams[next] = (request, state)
+    streams[next] = (request.withoutPayload, state)
     return next
   }
 

@@ -196,7 +196,7 @@ final class Terminal {
     guard clients.count < Self.maximumClients else {
       throw ServiceError(.busy, "a terminal may have \(Self.maximumClients) clients")
     }
-    let client = Client(request: request, reads: mode != "wo", writes: mode != "ro")
+    let client = Client(request: request.withoutPayload, reads: mode != "wo", writes: mode != "ro")
     if client.reads, client.writes { try resize(request) }
     broker.respond(request, ["type": "attach"])
     clients.append(client)

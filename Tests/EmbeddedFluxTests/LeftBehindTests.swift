@@ -103,4 +103,17 @@ import Testing
       #expect(other.state == .sched && bench.manager.dependants.isEmpty)
     }
   }
+
+  // MARK: Streams
+
+  /// What was asked for is in the stream's state, as far as it is needed.
+  @Test func aStreamKeepsNoPayload() throws {
+    var streams = StreamSet<Void>()
+    var message = Message.request("a.b", ["x": "long"], matchTag: 3, options: .streaming)
+    message.routes = ["a", "b"]
+    let number = try streams.add(Request(message: message, payload: ["x": "long"]), ())
+    let kept = try #require(streams.streams[number]?.request)
+    #expect(kept.message.payload == nil && kept.payload == [:])
+    #expect(kept.sender == ["a", "b"] && kept.topic == "a.b" && kept.isStreaming && kept.message.matchTag == 3)
+  }
 }
