@@ -9,6 +9,8 @@ final class JobListService: Service {
   private unowned let manager: JobManager
   /// Who is told of the counts whenever they change.
   private var watchers = StreamSet<Void>()
+  /// The listings that are under way.
+  private var listings = StreamSet<Listing>(maximum: StreamLimit.maximumOfAllJobs)
   private var isTellingDue = false
   /// Changes within this time, in seconds, are told at once, as in Flux.
   private static let delay = 0.2
@@ -19,7 +21,10 @@ final class JobListService: Service {
     manager.observers.append { [weak self] _, _ in self?.changed() }
   }
 
-  func disconnect(_ departure: Departure) { watchers.drop(departure) }
+  func disconnect(_ departure: Departure) {
+    watchers.drop(departure)
+    listings.drop(departure)
+  }
 
   private func changed() {
     guard !watchers.streams.isEmpty, !isTellingDue else { return }
@@ -39,7 +44,7 @@ final class JobListService: Service {
   }
 
   var topics: [String] { Topic.all }
-  var streamCount: Int { watchers.count }
+  var streamCount: Int { watchers.count + listings.count }
 
   func handle(_ request: Request) throws(ServiceError) {
     switch try Topic(request) {
@@ -79,20 +84,35 @@ final class JobListService: Service {
     guard request.isStreaming else {
       return broker.respond(request, ["jobs": .array(found.map { JobSummary($0).json(attributes) })])
     }
+    let number = try listings.add(request, Listing(jobs: found, attributes: attributes))
+    broker.respond(request, from: { [weak self] in self?.tellNext(of: number) ?? false })
+  }
+
+  /// What a listing is about to tell.
+  private final class Listing {
+    let jobs: [Job]
+    let attributes: Set<String>
     var next = 0
-    broker.respond(
-      request,
-      from: { [broker] in
-        guard next < found.count else {
-          broker.respond(request, errnum: .noData)
-          return false
-        }
-        var response: JSON = ["jobs": [JobSummary(found[next]).json(attributes)]]
-        if next == 0 { response["version"] = 1 }
-        broker.respond(request, response)
-        next += 1
-        return true
-      })
+
+    init(jobs: [Job], attributes: Set<String>) {
+      self.jobs = jobs
+      self.attributes = attributes
+    }
+  }
+
+  /// Tells of the next job of a listing. Returns whether there are more.
+  private func tellNext(of number: UInt64) -> Bool {
+    guard let (request, listing) = listings.streams[number] else { return false }
+    guard listing.next < listing.jobs.count else {
+      listings.remove(number)
+      broker.respond(request, errnum: .noData)
+      return false
+    }
+    var response: JSON = ["jobs": [JobSummary(listing.jobs[listing.next]).json(listing.attributes)]]
+    if listing.next == 0 { response["version"] = 1 }
+    listing.next += 1
+    broker.respond(request, response)
+    return true
   }
 
   /// Pending by priority, running by start, the newest first: Flux's order. After them come the inactive, by end.

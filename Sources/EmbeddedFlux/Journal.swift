@@ -50,7 +50,7 @@ final class Journal {
 
   private unowned let broker: Broker
   private unowned let manager: JobManager
-  private var streams = StreamSet<Stream>()
+  private var streams = StreamSet<Stream>(maximum: StreamLimit.maximumOfAllJobs)
 
   init(_ broker: Broker, _ manager: JobManager) {
     self.broker = broker

@@ -63,4 +63,6 @@ struct StreamSet<State> {
 enum StreamLimit {
   /// The most requests of one kind that a client may have open: an agent follows each of its jobs with a few.
   static let maximumPerClient = 1 << 18
+  /// The most listings and the most journals that a client may have open: each remembers which jobs it has still to tell of.
+  static let maximumOfAllJobs = 64
 }

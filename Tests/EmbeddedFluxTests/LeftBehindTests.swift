@@ -116,4 +116,24 @@ import Testing
     #expect(kept.message.payload == nil && kept.payload == [:])
     #expect(kept.sender == ["a", "b"] && kept.topic == "a.b" && kept.isStreaming && kept.message.matchTag == 3)
   }
+
+  /// Each has a list of all jobs.
+  @Test(
+    arguments: [
+      ("job-manager.events-journal", ["full": true]), ("job-list.list", ["attrs": ["all"], "max_entries": 0]),
+    ] as [(String, JSON)]) func streamsOfAllJobsAreBounded(_ topic: String, _ payload: JSON) async throws
+  {
+    try await Self.onLoop { bench in
+      let client = bench.client()
+      // It does not read.
+      _ = bench.broker.outflow.queued(Outflow.watermark, for: client)
+      try bench.submit()
+      for _ in 0..<StreamLimit.maximumOfAllJobs { #expect(bench.ask(client, topic, payload, streaming: true) == []) }
+      #expect(bench.ask(client, topic, payload, streaming: true) == [Errnum.busy.rawValue])
+      #expect(bench.broker.streamCount == StreamLimit.maximumOfAllJobs)
+      #expect(bench.ask(bench.client(), topic, payload, streaming: true) == (topic == "job-list.list" ? [61] : []))
+      bench.broker.removeClient(client)
+      #expect(bench.broker.streamCount == (topic == "job-list.list" ? 0 : 1))
+    }
+  }
 }
