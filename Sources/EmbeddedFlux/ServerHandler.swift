@@ -18,6 +18,8 @@ final class ServerHandler: ChannelInboundHandler {
 
   private let core: InstanceCore
   private var client: String?
+  /// Whether it was cut off: nothing is sent to it then, for it may be told of that itself.
+  private var isCutOff = false
 
   private init(_ core: InstanceCore) { self.core = core }
 
@@ -72,8 +74,10 @@ final class ServerHandler: ChannelInboundHandler {
   }
 
   private func send(_ message: Message, _ context: ChannelHandlerContext) {
+    guard let client, !isCutOff else { return }
     let size = (message.payload?.readableBytes ?? 0) + 64
-    guard let client, core.broker.outflow.queued(size, for: client) <= Self.maximumBacklog else {
+    guard core.broker.outflow.queued(size, for: client) <= Self.maximumBacklog else {
+      isCutOff = true
       core.log.append(level: 4, "broker", "a client that does not read was cut off")
       return context.close(promise: nil)
     }

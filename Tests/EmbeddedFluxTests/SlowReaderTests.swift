@@ -60,6 +60,28 @@ import Testing
     }
   }
 
+  /// Whoever follows the log and does not read is cut off, and that is a line of the log.
+  @Test func aFollowerOfTheLogIsCutOff() async throws {
+    try await InstanceTests.withInstance { instance, connection in
+      var reader = try RawClient(instance.uri.path)
+      defer { close(reader.descriptor) }
+      let streams = 32
+      await connection.log(line: String(repeating: "x", count: 100))
+      for tag in 1...streams { try reader.send("log.dmesg", ["follow": true], tag: tag) }
+      try await reader.waitForBytes(streams * 100)
+      // About 300 MiB for all streams.
+      let line = String(repeating: "x", count: 16 << 10)
+      for _ in 0..<(300 << 20) / (streams * line.utf8.count) { await connection.log(line: line) }
+      let size = try await connection.rpc("attr.get", ["name": "size"])
+      #expect(size["value"] == "2")
+      while try reader.next() != nil {}
+      var isSaid = 0
+      for try await line in await connection.stream("log.dmesg", ["follow": false])
+      where line.text?.hasSuffix("a client that does not read was cut off") == true { isSaid += 1 }
+      #expect(isSaid == 1)
+    }
+  }
+
   /// What happens while the journal's backlog waits for its reader is told once, whether the job's turn has been or is still to come.
   @Test func theJournalsBacklog() async throws {
     try await InstanceTests.withInstance { instance, connection in
