@@ -267,6 +267,16 @@ final class Broker {
     send(Message.response(to: message, errnum: errnum.rawValue, payload: payload), to: message)
   }
 
+  /// Answers several requests alike. What they are answered is made once, and only if there are any.
+  func respond(toAll requests: some Sequence<Request>, _ payload: () -> ByteBuffer) {
+    var made: ByteBuffer?
+    for request in requests {
+      let shared = made ?? payload()
+      made = shared
+      respond(to: request.message, payload: shared)
+    }
+  }
+
   func respond(to message: Message, payload: ByteBuffer?) {
     send(Message.response(to: message, payload: payload), to: message)
   }

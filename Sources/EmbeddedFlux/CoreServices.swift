@@ -129,7 +129,7 @@ final class LogService: Service {
     let line = isLong ? String(decoding: text.utf8.prefix(Self.maximumLine), as: UTF8.self) : text
     if lines.count >= Self.capacity { lines.removeFirst(lines.count - Self.capacity + 1) }
     lines.append(line)
-    for (request, _) in followers.streams.values { broker.respond(request, raw: line) }
+    broker.respond(toAll: followers.streams.values.map(\.request)) { Message.payload(text: line) }
   }
 
   /// Adds a line of the instance's own. Flux writes the severity into the upper bits of an RFC 5424 priority, not the lower.

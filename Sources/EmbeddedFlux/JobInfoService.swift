@@ -187,7 +187,7 @@ final class JobInfoService: Service {
 
   private func tell(_ job: Job, _ log: StateBatch.Log, line: () -> String) {
     guard let numbers = byJob[job.id] else { return }
-    var text: String?
+    var told: [Request] = []
     for number in numbers.sorted() {
       guard let (request, watch) = watches.streams[number], watch.log == log, watch.isLive else { continue }
       guard broker.hasRoom(for: request) else {
@@ -198,10 +198,10 @@ final class JobInfoService: Service {
         beginReplay(number, request)
         continue
       }
-      text = text ?? line()
       watch.cursor.skip()
-      broker.respond(request, ["event": .string(text ?? "")])
+      told.append(request)
     }
+    broker.respond(toAll: told) { Message.payload(of: ["event": .string(line())]) }
   }
 
   private func tellHeader(_ job: Job, _ line: String) {

@@ -32,7 +32,7 @@ final class JobListService: Service {
     _ = broker.after(Self.delay) { [weak self] in
       guard let self else { return }
       isTellingDue = false
-      for (request, _) in watchers.streams.values { broker.respond(request, stats()) }
+      broker.respond(toAll: watchers.streams.values.map(\.request)) { Message.payload(of: self.stats()) }
     }
   }
 

@@ -74,9 +74,8 @@ final class JobUpdates {
 
   private func tell(_ job: Job, _ key: String) {
     guard !watches.streams.isEmpty, let value = Self.value(job, key) else { return }
-    for (request, watch) in watches.streams.values where watch.job == job.id && watch.key == key {
-      broker.respond(request, .object([key: value]))
-    }
+    let told = watches.streams.values.filter { $0.state.job == job.id && $0.state.key == key }
+    broker.respond(toAll: told.map(\.request)) { Message.payload(of: .object([key: value])) }
   }
 
   private func end(_ job: Job) {

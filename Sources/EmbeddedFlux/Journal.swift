@@ -102,14 +102,16 @@ final class Journal {
 
   private func tell(_ job: Job, _ entry: EventlogEntry, isVolatile: Bool = false) {
     guard !streams.streams.isEmpty else { return }
+    var told: [Request] = []
     for (request, stream) in streams.streams.values where stream.filter.lets(entry.name) {
       // What is still to come of the backlog has this event in it.
       guard !stream.backlog.due.contains(job.id) else {
         if isVolatile { stream.backlog.keep(entry, of: job.id) }
         continue
       }
-      broker.respond(request, response(job, [entry]))
+      told.append(request)
     }
+    broker.respond(toAll: told) { Message.payload(of: response(job, [entry])) }
   }
 
   private func response(_ job: Job, _ events: [EventlogEntry]) -> JSON {

@@ -146,7 +146,7 @@ final class Terminal {
     guard reading != .over else { return }
     guard case .read(let bytes) = event else { return end() }
     readCount += 1
-    for client in clients where client.reads { broker.respond(client.request, Self.data(bytes)) }
+    broker.respond(toAll: clients.filter(\.reads).map(\.request)) { Message.payload(of: Self.data(bytes)) }
     reading = .paused
     guard let capture else { return resume() }
     capture(bytes) { [weak self] in self?.resume() }

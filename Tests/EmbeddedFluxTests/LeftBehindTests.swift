@@ -117,6 +117,24 @@ import Testing
     #expect(kept.sender == ["a", "b"] && kept.topic == "a.b" && kept.isStreaming && kept.message.matchTag == 3)
   }
 
+  /// What many are told is made once, and not at all for nobody.
+  @Test func whatAllAreToldIsMadeOnce() async throws {
+    try await Self.onLoop { bench in
+      var made = 0
+      var requests: [Request] = []
+      for count in 0..<3 {
+        bench.broker.respond(toAll: requests) {
+          made += 1
+          return Message.payload(of: ["x": 1])
+        }
+        #expect(made == count)
+        var message = Message.request("a.b", matchTag: UInt32(count))
+        message.routes = [bench.client()]
+        requests.append(Request(message: message, payload: [:]))
+      }
+    }
+  }
+
   /// Each has a list of all jobs.
   @Test(
     arguments: [
