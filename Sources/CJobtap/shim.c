@@ -22,6 +22,13 @@ int cjobtap_state(flux_plugin_arg_t *args) {
   return flux_plugin_arg_unpack(args, CJOBTAP_ARG_IN, "{s:i}", "state", &state) == 0 ? state : -1;
 }
 
+bool cjobtap_id(flux_plugin_arg_t *args, uint64_t *id) {
+  long long found = 0;
+  if (flux_plugin_arg_unpack(args, CJOBTAP_ARG_IN, "{s:I}", "id", &found) < 0) return false;
+  *id = (uint64_t)found;
+  return true;
+}
+
 bool cjobtap_is_of(flux_plugin_arg_t *args, uint32_t userid) {
   int found = 0;
   return flux_plugin_arg_unpack(args, CJOBTAP_ARG_IN, "{s:i}", "userid", &found) == 0 && (uint32_t)found == userid;

@@ -21,15 +21,22 @@ int flux_log(flux_t *h, int level, const char *fmt, ...) {
   return 0;
 }
 
-/* The two formats that the plugin uses; every other is refused. */
+/* The formats that the plugin uses; every other is refused. */
 int flux_plugin_arg_unpack(flux_plugin_arg_t *args, int flags, const char *fmt, ...) {
-  if (flags == CJOBTAP_ARG_IN && strcmp(fmt, "{s:i}") == 0) {
+  if (flags == CJOBTAP_ARG_IN && (strcmp(fmt, "{s:i}") == 0 || strcmp(fmt, "{s:I}") == 0)) {
     va_list arguments;
     va_start(arguments, fmt);
     const char *key = va_arg(arguments, const char *);
-    int *value = va_arg(arguments, int *);
+    void *value = va_arg(arguments, void *);
     va_end(arguments);
-    return cjobtaphost_int(args, key, value);
+    long long found = 0;
+    if (cjobtaphost_int(args, key, &found) < 0) return -1;
+    if (fmt[3] == 'I') {
+      *(long long *)value = found;
+    } else {
+      *(int *)value = (int)found;
+    }
+    return 0;
   }
   if (flags != CJOBTAP_ARG_IN || strcmp(fmt, "{s:{s:{s:{s?o}}}}") != 0) {
     errno = EINVAL;

@@ -91,6 +91,11 @@ final class DelegatePlugin {
   /// A job asks for delegation: at its submission, when the plugin is loaded with jobs waiting, and when the job manager restarts.
   private func dependency(_ args: OpaquePointer?) -> CInt {
     guard isOwners(args) else { return -1 }
+    if isHeld(args) {
+      // The first is what counts. There may be very many, and with each the whole jobspec would be read.
+      guard cjobtap_state(args) == CInt(JobState.new.rawValue) else { return 0 }
+      return PluginArguments.reject(args, "delegate: a job is delegated once: leave all but one such dependency away")
+    }
     guard let input = PluginArguments.input(args), let id = JobID(input["id"]), let value = input["dependency"] else {
       return PluginArguments.reject(args, "delegate: the job manager's arguments could not be read")
     }
@@ -98,6 +103,12 @@ final class DelegatePlugin {
       return PluginArguments.reject(args, error is RequestError ? "\(error)" : "delegate: \(error)")
     }
     return hold(id, input, args)
+  }
+
+  /// Whether the job of a callback is known already.
+  private func isHeld(_ args: OpaquePointer?) -> Bool {
+    var id: UInt64 = 0
+    return cjobtap_id(args, &id) && jobs[id] != nil
   }
 
   /// Any job is submitted. Most have no attribute `system.delegate`: they cost one look.

@@ -356,12 +356,12 @@ public func cjobtaphost_member(
 /// The whole number of a callback's arguments under a key.
 @c(cjobtaphost_int) @implementation
 public func cjobtaphost_int(
-  _ arguments: UnsafeMutableRawPointer?, _ key: UnsafePointer<CChar>?, _ value: UnsafeMutablePointer<CInt>?
+  _ arguments: UnsafeMutableRawPointer?, _ key: UnsafePointer<CChar>?, _ value: UnsafeMutablePointer<CLongLong>?
 ) -> CInt {
   guard let found = HostArguments.from(arguments.map { OpaquePointer($0) }), let key,
     let number = found.input[String(cString: key)]?.intValue
   else { return invalid() }
-  value?.pointee = CInt(truncatingIfNeeded: number)
+  value?.pointee = number
   return 0
 }
 

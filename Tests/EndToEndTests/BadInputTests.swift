@@ -23,6 +23,9 @@ import Testing
         #expect(
           answer.code != 0 && answer.out.isEmpty && answer.err.contains(words), "\(dependency.prefix(80)): \(answer)")
       }
+      let answer = try await a(
+        "submit", "--dependency=delegate:local:///x", "--dependency=delegate:local:///y", "hostname")
+      #expect(answer.code != 0 && answer.err.contains("delegate: a job is delegated once"), "\(answer)")
       let jobs = try await a("jobs", "-a", "-n")
       #expect(jobs.lines.isEmpty, "\(jobs)")
     }

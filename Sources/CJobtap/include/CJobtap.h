@@ -44,11 +44,12 @@ int flux_plugin_arg_set(flux_plugin_arg_t *args, int flags, const char *json_str
 
 /* Variadic in Flux, so Swift calls the wrappers: whether a callback's jobspec has the attribute system.delegate, or system.dependencies; and
  * the job's state, -1 without one. They copy nothing, for they are asked about every job. Whether its user is this one is asked before
- * anything of what that user has written is read. */
+ * anything of what that user has written is read, and its id before all of that is. */
 int flux_plugin_arg_unpack(flux_plugin_arg_t *args, int flags, const char *fmt, ...);
 bool cjobtap_has_delegate(flux_plugin_arg_t *args);
 bool cjobtap_has_dependencies(flux_plugin_arg_t *args);
 int cjobtap_state(flux_plugin_arg_t *args);
+bool cjobtap_id(flux_plugin_arg_t *args, uint64_t *id);
 bool cjobtap_is_of(flux_plugin_arg_t *args, uint32_t userid);
 
 /* The job manager. */

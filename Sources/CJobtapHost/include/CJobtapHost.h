@@ -12,7 +12,7 @@ void cjobtaphost_log(void *handle, int level, const char *text);
 void *cjobtaphost_member(void *args, const char *first, const char *second, const char *third, const char *fourth);
 
 /* Written in Swift: the whole number of a callback's arguments under a key; -1 when there is none. */
-int cjobtaphost_int(void *args, const char *key, int *value);
+int cjobtaphost_int(void *args, const char *key, long long *value);
 
 /* Written in Swift: a JSON object that is put together member by member; post sends it as an event's context and frees it. */
 void *cjobtaphost_context(void);
