@@ -85,7 +85,8 @@ final class Broker {
   /// Runs something after a time in seconds.
   func after(_ seconds: Double, _ work: @escaping () -> Void) -> Scheduled<Void> {
     let box = NIOLoopBound(work, eventLoop: loop)
-    let nanoseconds = Int64(min(max(seconds, 0), 1e9) * 1e9)
+    // What is no number is no time to wait for.
+    let nanoseconds = seconds > 0 ? Int64(min(seconds, 1e9) * 1e9) : 0
     return loop.scheduleTask(in: .nanoseconds(nanoseconds)) { box.value() }
   }
 

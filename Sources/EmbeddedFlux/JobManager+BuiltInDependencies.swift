@@ -65,15 +65,16 @@ extension JobManager {
 
   // MARK: A restart
 
-  /// Goes on with such a dependency of a job that was there before. Returns whether it is one.
+  /// Goes on with such a dependency of a job that was there before. Returns whether it is one: a description that was posted as an event may
+  /// only look like it.
   func resumeBuiltIn(_ description: String, of job: Job) -> Bool {
     if description == Self.singleton, let name = job.givenName {
       letGo(singleton: singletons.wait(job.id, name))
       return true
     }
-    guard description.hasPrefix(Self.beginTime), let time = Double(description.dropFirst(Self.beginTime.count)) else {
-      return false
-    }
+    guard description.hasPrefix(Self.beginTime), let time = Double(description.dropFirst(Self.beginTime.count)),
+      time.isFinite
+    else { return false }
     wait(job, description, until: time)
     return true
   }

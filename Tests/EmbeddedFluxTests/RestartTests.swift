@@ -65,6 +65,25 @@ import Testing
     }
   }
 
+  /// A dependency that somebody posts may say anything: the instance starts again, and the job waits for whoever takes it away.
+  @Test(arguments: ["begin-time=nan", "begin-time=inf", "begin-time="]) func noTimeIsNotWaitedFor(_ text: String)
+    async throws
+  {
+    try await StateTests.withDirectory { directory in
+      let id = try await StateTests.withInstance(directory) { _, connection in
+        let id = try await InstanceTests.submit(connection, Self.jobspec("begin-time", "4000000000"))
+        try await StateTests.post(connection, id, "dependency-add", ["description": .string(text)])
+        try await StateTests.post(connection, id, "dependency-remove", ["description": "begin-time=4000000000.000"])
+        return id
+      }
+      try await StateTests.withInstance(directory) { _, connection in
+        #expect(try await StateTests.state(connection, id) == .depend)
+        try await StateTests.post(connection, id, "dependency-remove", ["description": .string(text)])
+        #expect(try await InstanceTests.events(connection, id).contains { $0.name == "finish" })
+      }
+    }
+  }
+
   @Test func whatIsPurgedIsGone() async throws {
     try await StateTests.withDirectory { directory in
       let ids = try await StateTests.withInstance(directory) { _, connection in
