@@ -60,9 +60,12 @@ final class JobFiles {
     directory = Self.directory(job.jobspec.cwd)
     inputPath = streams.stdin
     let outputs = [("stdout", streams.stdout), ("stderr", streams.stderr)]
-    redirects = outputs.compactMap { name, output in
-      output.template.map { (name, template.render($0, nil)) }
+    var redirects: [(String, String)] = []
+    for (name, output) in outputs {
+      guard let path = output.template else { continue }
+      redirects.append((name, try Self.render(path, template, nil)))
     }
+    self.redirects = redirects
     for (name, output) in outputs {
       guard let path = output.template else { continue }
       if output.mode != "append", output.mode != "truncate" {
@@ -70,12 +73,32 @@ final class JobFiles {
           ShellOptions.Warning(component: "output.task", text: "ignoring invalid output.mode=\(output.mode)"))
       }
       for task in layout.tasks {
-        let file = try open(template.render(path, task), output, broker)
+        let file = try open(Self.render(path, template, task), output, broker)
         sinks[Key(rank: task.rank, isError: name == "stderr")] = OutputSink(
           file, rank: task.rank, isLineBuffered: output.isLineBuffered)
       }
     }
     try checkInput(streams)
+  }
+
+  /// The name of a file. One that is too long when it is written out is as one that is too long to begin with.
+  private static func render(
+    _ path: String, _ template: JobTemplate, _ task: TaskLayout.Task?
+  ) throws(Failure) -> String {
+    guard let path = template.render(path, task, upTo: JobTemplate.maximumPath) else {
+      throw failure(path, ENAMETOOLONG)
+    }
+    return path
+  }
+
+  /// A file that cannot be opened.
+  private static func failure(_ path: String, _ errnum: CInt) -> Failure {
+    let words = String(cString: strerror(errnum))
+    return Failure(
+      log: [
+        (3, "output.task", "open: \(path): \(words)"), (3, nil, "plugin 'output': shell.init failed"),
+        (0, nil, "shell_init: \(words)"),
+      ], note: "shell_init: \(words)", status: WaitStatus(exit: 1))
   }
 
   /// Where files are, whose names are relative.
@@ -95,14 +118,7 @@ final class JobFiles {
       let file = try OutputFile(absolute(path), mode: output.mode, isLabeled: output.isLabeled, broker, surroundings)
       files[path] = file
       return file
-    } catch {
-      let words = String(cString: strerror(error.errnum))
-      throw Failure(
-        log: [
-          (3, "output.task", "open: \(path): \(words)"), (3, nil, "plugin 'output': shell.init failed"),
-          (0, nil, "shell_init: \(words)"),
-        ], note: "shell_init: \(words)", status: WaitStatus(exit: 1))
-    }
+    } catch { throw Self.failure(path, error.errnum) }
   }
 
   private func checkInput(_ streams: ShellStreams) throws(Failure) {

@@ -51,11 +51,14 @@ extension JobRun {
     // As when a Flux shell's job ends meanwhile.
     guard hasStarted else { throw ServiceError(.canceled) }
     let command = job.jobspec.command.first ?? ""
+    // What has been started has a name of a file's length.
+    let limit = JobTemplate.maximumPath
     var table = ProcessTable()
     for task in tasks {
       let rank = job.resources?.ranks.dropFirst(task.layout.node).first?.rank ?? 0
       table.append(
-        host: task.layout.host, executable: template.render(command, task.layout), id: task.layout.rank,
+        host: task.layout.host, executable: template.render(command, task.layout, upTo: limit) ?? "",
+        id: task.layout.rank,
         pid: Int(task.pid), rank: rank)
     }
     return table.json

@@ -37,6 +37,9 @@ extension JobRun {
   /// Starts one task.
   func start(_ index: Int, _ environment: [String: String], _ hostnames: Bool) throws(Spawn.Failure) {
     let task = tasks[index].layout
+    guard let command = template.render(command: job.jobspec.command, task) else {
+      throw Spawn.Failure(errnum: E2BIG)
+    }
     var variables = environment
     variables["FLUX_TASK_RANK"] = String(task.rank)
     variables["FLUX_TASK_LOCAL_ID"] = String(task.localID)
@@ -54,8 +57,8 @@ extension JobRun {
     }
     defer { if extra >= 0 { Glibc.close(extra) } }
     let spawn = Spawn(
-      command: job.jobspec.command.map { template.render($0, task) }, environment: variables,
-      directory: job.jobspec.cwd, hostname: hostnames ? task.host : nil, input: ends.task[0], output: ends.task[1],
+      command: command, environment: variables, directory: job.jobspec.cwd, hostname: hostnames ? task.host : nil,
+      input: ends.task[0], output: ends.task[1],
       error: ends.task[2], extra: extra, isOnTerminal: ends.terminal != nil, limits: options?.limits ?? [])
     do { tasks[index].pid = try surroundings.start(spawn) } catch {
       ends.closeAll()

@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
 import FluxJob
+import Glibc
 
 /// Flux's mustache templates in commands and in names of files: `{{id}}`, `{{task.id}}`, `{{node.name}}` and so on. Pure.
 ///
-/// A tag that means nothing, or nothing here, stays as it is.
+/// A tag that means nothing, or nothing here, stays as it is. A tag is short, and what it stands for may be long: so there is a limit to what becomes of
+/// a text, which is that of the system for what it is used for.
 struct JobTemplate {
+  /// The longest argument of a program that Linux takes, in bytes (MAX_ARG_STRLEN, without the NUL).
+  static let maximumArgument = 128 << 10 - 1
+  /// The longest list of arguments that Linux takes, in bytes, whatever the limit of the stack is.
+  static let maximumArguments = 6 << 20
+  /// The longest name of a file that Linux takes, in bytes (PATH_MAX, without the NUL).
+  static let maximumPath = Int(PATH_MAX) - 1
+
   private let id: JobID
   private let name: String
   private let layout: TaskLayout
@@ -21,8 +30,24 @@ struct JobTemplate {
     self.directories = directories
   }
 
+  /// A command with the tags replaced; nil when it is longer than the system takes.
+  func render(command: [String], _ task: TaskLayout.Task?) -> [String]? {
+    var left = Self.maximumArguments
+    var words: [String] = []
+    for text in command {
+      guard let word = render(text, task, upTo: Self.maximumArgument), word.utf8.count < left else { return nil }
+      // As the system counts: with the NUL at its end.
+      left -= word.utf8.count + 1
+      words.append(word)
+    }
+    return words
+  }
+
   /// Replaces the tags; those of tasks and nodes when there is a task.
-  func render(_ text: String, _ task: TaskLayout.Task?) -> String {
+  ///
+  /// - Parameter limit: how long the result may be, in bytes. A text without tags is what it is.
+  /// - Returns: nil when it is longer.
+  func render(_ text: String, _ task: TaskLayout.Task?, upTo limit: Int) -> String? {
     guard text.contains("{{") else { return text }
     var result = ""
     var rest = text[...]
@@ -30,8 +55,10 @@ struct JobTemplate {
       result += rest[..<start.lowerBound]
       let tag = String(rest[start.upperBound..<end.lowerBound])
       result += value(of: tag, task) ?? "{{\(tag)}}"
+      guard result.utf8.count <= limit else { return nil }
       rest = rest[end.upperBound...]
     }
+    guard result.utf8.count + rest.utf8.count <= limit else { return nil }
     return result + rest
   }
 

@@ -68,9 +68,48 @@ import Testing
     let template = JobTemplate(
       Job(id: JobID(rawValue: 1), userID: 0, urgency: 16, flags: 0, body: body), layout, resources)
     for task in layout.tasks {
-      let text = template.render("{{node.ntasks}} {{node.taskids}}", task)
+      let text = template.render("{{node.ntasks}} {{node.taskids}}", task, upTo: 100)
       #expect(text == (task.node == 0 ? "32768 0-32767" : "32768 32768-65535"))
       #expect(layout.taskCount(of: task.node) == 32_768)
+    }
+  }
+
+  /// A name may be long, and its tag is short.
+  @Test(.timeLimit(.minutes(5))) func whatATagStandsForIsNotWrittenOutWithoutBound() throws {
+    var jobspec = try InstanceTests.jobspec(["true"])
+    jobspec.set(attribute: "system.job.name", to: .string(String(repeating: "n", count: 1 << 20)))
+    let resources = ResourceSet(
+      ranks: [ResourceSet.Rank(rank: 0, host: "n0", cores: [0], gpus: [])], startTime: 0, expiration: 0, properties: [:]
+    )
+    let layout = TaskLayout(jobspec, resources)
+    let job = Job(
+      id: JobID(rawValue: 1), userID: 0, urgency: 16, flags: 0, body: JobBody(signed: "", jobspec: jobspec))
+    let template = JobTemplate(job, layout, resources)
+    let task = layout.tasks[0]
+    let text = String(repeating: "{{name}}", count: 131_072)
+    #expect(template.render(text, task, upTo: JobTemplate.maximumArgument) == nil)
+    #expect(template.render("{{name}}", task, upTo: 1 << 20)?.utf8.count == 1 << 20)
+    #expect(template.render("{{name}}x", task, upTo: 1 << 20) == nil)
+    // Each is short enough, and all together are not.
+    let long = String(repeating: "{{jobid.words}}", count: 2000)
+    #expect(template.render(command: ["sh", long], task)?.count == 2)
+    #expect(template.render(command: Array(repeating: long, count: 1_000_000), task) == nil)
+  }
+
+  /// As when the system itself says so.
+  @Test func whatIsTooLongWhenWrittenOutEndsTheJob() async throws {
+    try await InstanceTests.withInstance { _, connection in
+      for (command, output, words) in [
+        (["true", "{{name}}{{name}}"], nil, "true: Argument list too long"),
+        (["true"], "/tmp/{{name}}", "File name too long"),
+      ] {
+        var jobspec = try InstanceTests.jobspec(command)
+        jobspec.set(attribute: "system.job.name", to: .string(String(repeating: "n", count: 100 << 10)))
+        if let output { jobspec.set(attribute: "system.shell.options.output.stdout.path", to: .string(output)) }
+        let id = try await InstanceTests.submit(connection, jobspec)
+        let failure = try await InstanceTests.events(connection, id).first { $0.name == "exception" }
+        #expect(failure?.context?["note"]?.stringValue?.hasSuffix(words) == true, "\(failure as Any)")
+      }
     }
   }
 

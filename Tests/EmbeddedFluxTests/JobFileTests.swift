@@ -189,7 +189,7 @@ import Testing
       "{{tmpdir}}/script": "/d1/script", "{{nope}}{{id.foo}}{{id.}}{{idx}}{{}}": "{{nope}}{{id.foo}}{{id.}}{{idx}}{{}}",
       "a{{unclosed": "a{{unclosed", "{{{{id}}}}": "{{{{id}}}}",
     ]
-    for (text, expected) in cases { #expect(template.render(text, layout.tasks[3]) == expected) }
-    #expect(template.render("{{id}}-{{taskid}}-{{node.id}}", nil) == "ƒ211-{{taskid}}-{{node.id}}")
+    for (text, expected) in cases { #expect(template.render(text, layout.tasks[3], upTo: 1000) == expected) }
+    #expect(template.render("{{id}}-{{taskid}}-{{node.id}}", nil, upTo: 1000) == "ƒ211-{{taskid}}-{{node.id}}")
   }
 }
