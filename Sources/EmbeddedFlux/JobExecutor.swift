@@ -35,6 +35,9 @@ final class JobExecutor {
 
   var isIdle: Bool { runs.isEmpty }
 
+  /// Whether a job has processes, or is about to.
+  func runs(_ job: Job) -> Bool { runs[job.id] != nil }
+
   /// The job has its resources: starts its tasks.
   func start(_ job: Job) {
     guard let resources = job.resources else { return }

@@ -313,6 +313,8 @@ final class JobManager {
   func finished(_ job: Job, _ status: WaitStatus) {
     // One end is on record, or on its way there.
     let hasEnd = job.waitStatus != nil || job.pending.contains { $0.name == "finish" }
+    // It was ended by an event before its processes were.
+    if !job.isActive { giveBackRest(of: job) }
     if !hasEnd { post(job, "finish", ["status": .int(Int64(status.rawValue))]) }
   }
 
@@ -327,6 +329,13 @@ final class JobManager {
     job.isReleased = true
     scheduler.release(job.id)
     schedule()
+  }
+
+  /// A job is at its end that has not given back what it has: an event that somebody has posted says so. What its processes still use is
+  /// given back when they have ended.
+  private func giveBackRest(of job: Job) {
+    guard job.hasAllocation, !job.isReleased, executor?.runs(job) != true else { return }
+    giveBack(job)
   }
 
   /// Nothing runs for the job, or not any more.
@@ -349,6 +358,7 @@ final class JobManager {
     count(job)
     active[job.id] = nil
     awaitNothing(job)
+    giveBackRest(of: job)
     leave(singleton: job)
     keepEnded(job)
     plugins.notify("job.inactive-add", job)

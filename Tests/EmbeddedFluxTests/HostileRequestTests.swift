@@ -194,4 +194,34 @@ import Testing
       _ = try await connection.rpc("job-list.list", ["attrs": ["all"], "max_entries": 0])
     }
   }
+
+  /// An event that is posted ends the job, and not its processes: its cores are free when these are.
+  @Test(arguments: ["clean", "free"]) func aPostedEndDoesNotLoseCores(_ name: String) async throws {
+    try await InstanceTests.withInstance(nodes: 1, cores: 1) { _, connection in
+      let id = try await InstanceTests.submit(
+        connection, InstanceTests.jobspec(["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]))
+      for try await response in await connection.stream(
+        "job-info.eventlog-watch", ["id": id.json, "path": "guest.output", "flags": 1])
+      { if try response.json()?["event"]?.stringValue?.contains("ready") == true { break } }
+      try await connection.rpc("job-manager.raise", ["id": id.json, "type": "cancel", "severity": 0])
+      try await StateTests.post(connection, id, name)
+      #expect(try await InstanceTests.events(connection, id).last?.name == "clean")
+      let next = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]))
+      #expect(try await InstanceTests.events(connection, next).last?.name == "clean")
+    }
+  }
+
+  /// A job that nothing runs for gives back at once what it has.
+  @Test func aPostedEndInAPrologDoesNotLoseCores() async throws {
+    try await InstanceTests.withInstance(nodes: 1, cores: 1) { _, connection in
+      let id = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
+      try await StateTests.post(connection, id, "prolog-start", ["description": "p"])
+      try await connection.rpc("job-manager.urgency", ["id": id.json, "urgency": 16])
+      _ = try await InstanceTests.events(connection, id, until: "alloc")
+      try await StateTests.post(connection, id, "finish", ["status": 0])
+      try await StateTests.post(connection, id, "clean")
+      let next = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]))
+      #expect(try await InstanceTests.events(connection, next).last?.name == "clean")
+    }
+  }
 }
