@@ -80,6 +80,9 @@ final class Database {
       sqlite3_clear_bindings(statement)
     }
     for (index, value) in values.enumerated() {
+      if case .text(let text) = value, text.utf8.count > CInt.max {
+        throw Failure(code: SQLITE_TOOBIG, text: "string or blob too big")
+      }
       let code =
         switch value {
         case .int(let number): sqlite3_bind_int64(statement, CInt(index + 1), number)

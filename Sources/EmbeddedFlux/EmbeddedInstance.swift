@@ -69,8 +69,8 @@ public final class EmbeddedInstance: Sendable {
 
   /// Its socket.
   public let uri: FluxURI
-  private let core: NIOLoopBound<InstanceCore>
-  private let loop: any EventLoop
+  let core: NIOLoopBound<InstanceCore>
+  let loop: any EventLoop
 
   private init(uri: FluxURI, core: NIOLoopBound<InstanceCore>, loop: any EventLoop) {
     self.uri = uri

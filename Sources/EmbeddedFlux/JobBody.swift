@@ -28,6 +28,11 @@ final class JobBody {
   /// The log of the standard input (RFC 24), one JSON line an entry: empty until there is more in it than its header.
   var input: [String] = []
 
+  /// How long the job's own logs are, in bytes.
+  var lengths: [JobManager.GuestLog: Int] = [:]
+  /// How long a log of a job may get by what clients write, in bytes: as long as what its own processes may write.
+  static let maximumLog = JobExecutor.maximumOutput
+
   init(signed: String, jobspec: Jobspec, isCompleted: Bool = false) {
     self.isCompleted = isCompleted
     self.signed = signed
@@ -72,6 +77,24 @@ extension JobBody {
 
   /// Takes the logs from the state directory.
   func readLogs(of id: JobID, _ reader: StateReader) throws(Database.Failure) {
-    for log in JobManager.GuestLog.allCases { self[log] = try reader.lines(id, log.place) }
+    for log in JobManager.GuestLog.allCases {
+      self[log] = try reader.lines(id, log.place)
+      lengths[log] = self[log].reduce(0) { $0 + $1.utf8.count }
+    }
+  }
+
+  /// What becomes of a line that a client adds to a log.
+  enum Admission: Equatable {
+    case all
+    /// It is dropped, as the first one or not.
+    case nothing(isFirst: Bool)
+  }
+
+  /// Whether a log takes so many bytes more. What it does not take is counted as well, so that nothing shorter comes after it.
+  func admits(_ bytes: Int, to log: JobManager.GuestLog, maximum: Int = maximumLog) -> Admission {
+    let length = lengths[log] ?? 0
+    if length + bytes <= maximum { return .all }
+    lengths[log] = max(length, maximum + 1)
+    return .nothing(isFirst: length <= maximum)
   }
 }

@@ -42,6 +42,7 @@ extension JobManager {
     let isOver = entry.guest == .removed || (job.isExecuted && job.waitStatus != nil)
     job.isGuestOpen = entry.guest == .open || (job.isActive && !isOver)
     adopt(job)
+    if !job.isActive, job.hasNamespace { keepInMemory(job) }
   }
 
   /// Has every job go on from where it is. As in Flux, no plugin is loaded yet.

@@ -31,15 +31,17 @@ extension JobManager {
   }
 
   private func shed(_ job: Job) {
-    guard !job.hasNamespace else { return }
+    guard !job.hasNamespace else { return keepInMemory(job) }
     store?.whenDurable { if !job.hasNamespace { job.shed() } }
   }
 
   func keepForgotten(_ ids: [JobID]) { store?.record { $0.forget(ids) } }
 
-  func keepDrained() { store?.record { [saved = drained.json.text] in $0.note("drained", saved) } }
+  func keepDrained() { store?.note("drained") { [unowned self] in drained.json.text } }
 
-  func keepQueues() { store?.record { [saved = queues.saved.text] in $0.note("queues", saved) } }
+  func keepQueues() { store?.note("queues") { [unowned self] in queues.saved.text } }
+
+  func keepValues() { store?.note("values") { [unowned self] in JSON.object(values).text } }
 
   /// A job was waited for, and cannot be waited for again.
   func keepWaited(_ job: Job) {
@@ -50,27 +52,33 @@ extension JobManager {
   /// Adds a line to one of a job's own logs.
   func append(_ line: String, to log: GuestLog, of job: Job) {
     job.body?[log].append(line)
+    job.body?.lengths[log, default: 0] += line.utf8.count
     store?.record { $0.append(line, to: StateBatch.Place(job: job.id, log: log.place)) }
     for observer in guestObservers { observer(job, log, line) }
   }
 
   /// Empties one of a job's own logs. Whoever follows it has seen its end.
   func empty(_ log: GuestLog, of job: Job) {
-    job.body?[log] = []
-    store?.record { batch in
-      // On disk all go; the others come back.
-      batch.empty(job.id)
-      for log in GuestLog.allCases {
-        for line in job.body?[log] ?? [] { batch.append(line, to: StateBatch.Place(job: job.id, log: log.place)) }
-      }
-    }
+    drop(log, of: job)
     for observer in guestObservers { observer(job, log, nil) }
   }
 
-  /// Keeps a value for a client, or drops it.
-  func set(_ value: String?, for key: String) {
-    values[key] = value.map { .string($0) }
-    store?.record { [values] in $0.note("values", JSON.object(values).text) }
+  private func drop(_ log: GuestLog, of job: Job) {
+    job.body?[log] = []
+    job.body?.lengths[log] = nil
+    store?.record { $0.empty(StateBatch.Place(job: job.id, log: log.place)) }
+  }
+
+  /// Adds a line to one of a job's own logs for a client. What would make it longer than may be is dropped, and the output log says so.
+  func write(_ line: String, to log: GuestLog, of job: Job) {
+    switch job.body?.admits(line.utf8.count, to: log) ?? .all {
+    case .all: append(line, to: log, of: job)
+    case .nothing(let isFirst):
+      guard isFirst else { return }
+      let words = "\(log.rawValue) has \(JobBody.maximumLog >> 20) MiB; what follows is dropped"
+      let context: JSONObject = ["level": 2, "rank": 0, "component": "output", "message": .string(words)]
+      append(event("log", context).line, to: .output, of: job)
+    }
   }
 
   /// A job has a namespace of its own.
@@ -79,6 +87,20 @@ extension JobManager {
     job.hasNamespace = true
     job.isGuestOpen = true
     store?.record { $0.set(.open, of: job.id) }
+    if !job.isActive { keepInMemory(job) }
+  }
+
+  /// The most jobs that have ended and have a namespace: all of such a job is in memory, until its namespace is removed.
+  private static let maximumReopened = 64
+
+  /// A job that has ended has a namespace, and is in memory because of that. The one for which that is so for longest loses it, where there are
+  /// too many.
+  func keepInMemory(_ job: Job) {
+    guard store != nil else { return }
+    reopened.removeAll { $0 == job.id }
+    reopened.append(job.id)
+    guard reopened.count > Self.maximumReopened, let oldest = jobs[reopened.removeFirst()] else { return }
+    removeNamespace(of: oldest)
   }
 
   /// A job's namespace is there no more; its logs stay, if it has run.
@@ -88,12 +110,10 @@ extension JobManager {
     store?.record { $0.set(.removed, of: job.id) }
     closeGuest(of: job)
     // Nobody looks for logs of a job that never ran.
-    if !job.hasStarted {
-      job.body?.execLog = []
-      job.body?.output = []
-      store?.record { $0.empty(job.id) }
-    }
-    if !job.isActive { shed(job) }
+    if !job.hasStarted { for log in GuestLog.allCases { drop(log, of: job) } }
+    guard !job.isActive else { return }
+    reopened.removeAll { $0 == job.id }
+    shed(job)
   }
 
   /// A job's own logs do not grow any more.

@@ -34,6 +34,8 @@ final class JobManager {
   var queues = Queues()
   /// Values that clients keep in the KVS.
   var values: JSONObject = [:]
+  /// Jobs that have ended, and have a namespace still or again, in the order of that.
+  var reopened: [JobID] = []
   /// Who waits for a job, by the id of that job; see ``awaitNothing(_:)``.
   var dependants: [JobID: [JobID: Job]] = [:]
   /// Waitable jobs that somebody has waited for.

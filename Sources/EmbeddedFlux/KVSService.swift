@@ -77,7 +77,7 @@ final class KVSService: Service {
     else { throw ServiceError(.notImplemented, "kvs.commit: \(Self.limits)") }
     if entry.isNull || operation["flags"]?.intValue != Self.append { manager.empty(log, of: job) }
     for line in text.split(separator: "\n", omittingEmptySubsequences: true) {
-      manager.append(line + "\n", to: log, of: job)
+      manager.write(line + "\n", to: log, of: job)
     }
   }
 
@@ -99,7 +99,8 @@ final class KVSService: Service {
     guard manager.values.count < Self.maximumValues || manager.values[key] != nil, key.utf8.count <= 256,
       value?.utf8.count ?? 0 <= Self.maximumLength
     else { throw ServiceError(.overflow, "kvs.commit: \(Self.limits)") }
-    manager.set(value, for: key)
+    manager.values[key] = value.map { .string($0) }
+    manager.keepValues()
   }
 
   /// The plugin gives a job its R, and its logs are where they stay: what is written of them has no place here.

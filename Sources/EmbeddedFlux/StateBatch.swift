@@ -39,8 +39,8 @@ struct StateBatch: Sendable {
   private(set) var submissions: [Submission] = []
   /// New lines, those of one log together.
   private(set) var lines: [Place: String] = [:]
-  /// Jobs whose guest logs go, before new lines of theirs are added.
-  private(set) var emptied: Set<JobID> = []
+  /// Logs that go, before new lines of theirs are added.
+  private(set) var emptied: Set<Place> = []
   private(set) var resources: [JobID: String] = [:]
   private(set) var guests: [JobID: Guest] = [:]
   private(set) var waited: Set<JobID> = []
@@ -49,11 +49,18 @@ struct StateBatch: Sendable {
   private(set) var forgotten: [JobID] = []
   private(set) var notes: [String: String] = [:]
   private(set) var isEmpty = true
+  /// What is left out, for it is longer than the database takes. What has a limit of its own does not get so long.
+  private(set) var tooLong: Set<String> = []
   /// About how much memory it takes.
   private(set) var bytes = 0
 
   /// What a change takes beside its text.
   private static let overhead = 256
+  /// The longest text of one log, or of anything else, in bytes. SQLite takes 1e9: one that is longer would never be written, nor anything after it.
+  static let maximumText = 512 << 20
+  private let maximum: Int
+
+  init(maximum: Int = Self.maximumText) { self.maximum = maximum }
 
   private mutating func count(_ bytes: Int = 0) {
     isEmpty = false
@@ -65,15 +72,23 @@ struct StateBatch: Sendable {
     count(submission.signed.utf8.count + (submission.jobspec?.utf8.count ?? 0))
   }
 
+  /// Whether a text is short enough to be written.
+  private mutating func fits(_ bytes: Int, _ name: @autoclosure () -> String) -> Bool {
+    if bytes > maximum { tooLong.insert(name()) }
+    return bytes <= maximum
+  }
+
   mutating func append(_ line: String, to place: Place) {
+    let length = (lines[place]?.utf8.count ?? 0) + line.utf8.count
+    guard fits(length, "\(place.job): \(place.log)") else { return count() }
     lines[place, default: ""] += line
     count(line.utf8.count)
   }
 
-  /// The guest logs of a job are there no more.
-  mutating func empty(_ id: JobID) {
-    emptied.insert(id)
-    for log in [Log.execution, .output, .input] { lines[Place(job: id, log: log)] = nil }
+  /// A log begins anew.
+  mutating func empty(_ place: Place) {
+    emptied.insert(place)
+    lines[place] = nil
     count()
   }
 
@@ -93,6 +108,8 @@ struct StateBatch: Sendable {
   }
 
   mutating func end(_ id: JobID, _ record: String) {
+    // Without it the job is what its eventlog says.
+    guard fits(record.utf8.count, "\(id): record") else { return count() }
     ended[id] = record
     count(record.utf8.count)
   }
@@ -103,6 +120,8 @@ struct StateBatch: Sendable {
   }
 
   mutating func note(_ key: String, _ value: String) {
+    notes[key] = nil
+    guard fits(value.utf8.count, key) else { return count() }
     notes[key] = value
     count(value.utf8.count)
   }

@@ -29,6 +29,8 @@ final class StateStore {
   private let reader: StateReader
   private var batch = StateBatch()
   private var written: StateBatch?
+  /// What makes the texts of the next transaction that are kept under names.
+  private var notes: [String: () -> String] = [:]
   /// The number of the newest batch that was given to the writer.
   private var number: Int64
   private var isFlushDue = false
@@ -83,8 +85,20 @@ final class StateStore {
     }
   }
 
+  /// Adds something to the next transaction that is kept under a name: what it is by then, so that many changes cost as much as one.
+  func note(_ name: String, _ text: @escaping () -> String) {
+    let isKnown = notes.updateValue(text, forKey: name) != nil
+    // It has its place in the batch, which is not empty from now on.
+    if !isKnown { record { $0.note(name, "") } }
+  }
+
   private func flush() {
     guard written == nil, !batch.isEmpty else { return }
+    for (name, text) in notes { batch.note(name, text()) }
+    notes.removeAll()
+    for name in batch.tooLong {
+      log.append(level: 2, "state", "\(name): too long for the state directory: it is not kept there")
+    }
     number += 1
     written = batch
     batch = StateBatch()

@@ -38,7 +38,9 @@ final class StateWriter: Sendable {
   private static func write(_ batch: StateBatch, _ number: Int64, to database: Database) throws(Database.Failure) {
     try database.transaction { () throws(Database.Failure) in
       for job in batch.submissions { try insert(job, database) }
-      for id in batch.emptied { try database.run("DELETE FROM lines WHERE job = ? AND log > 0", id.value) }
+      for place in batch.emptied {
+        try database.run("DELETE FROM lines WHERE job = ? AND log = ?", place.job.value, .int(place.log.rawValue))
+      }
       for (place, text) in batch.lines {
         try database.run(
           "REPLACE INTO lines VALUES (?, ?, ?, ?)", place.job.value, .int(place.log.rawValue), .int(number), .text(text)

@@ -229,7 +229,7 @@ import Testing
   }
 
   /// Keeps the instance from writing, until what is returned is called.
-  private static func lockDatabase(_ directory: String) throws -> () throws -> Void {
+  static func lockDatabase(_ directory: String) throws -> () throws -> Void {
     let database = try Database(directory + "/state.sqlite")
     try database.execute("BEGIN IMMEDIATE")
     return { try database.execute("COMMIT") }
@@ -284,8 +284,10 @@ import Testing
     batch.append("a\n", to: place)
     batch.append("b\n", to: place)
     #expect(batch.lines == [place: "a\nb\n"] && !batch.isEmpty)
-    batch.empty(place.job)
+    let other = StateBatch.Place(job: place.job, log: .execution)
+    batch.append("d\n", to: other)
+    batch.empty(place)
     batch.append("c\n", to: place)
-    #expect(batch.lines == [place: "c\n"] && batch.emptied == [place.job])
+    #expect(batch.lines == [place: "c\n", other: "d\n"] && batch.emptied == [place])
   }
 }
