@@ -27,8 +27,11 @@ enum StateGate {
   static func changes(_ topic: String) -> Bool { changing.contains(topic) }
 
   /// Whether a message need not wait while nothing can be written: listings and the log, which acknowledge nothing.
-  static func passes(_ message: Message) -> Bool {
-    guard message.kind == .response, let topic = message.topic else { return false }
+  static func passes(_ message: Message) -> Bool { message.kind == .response && isOpen(message) }
+
+  /// Whether a request, or the answer to one, is about nothing that is kept.
+  static func isOpen(_ message: Message) -> Bool {
+    guard let topic = message.topic else { return false }
     return open.contains(topic) || openServices.contains(message.service ?? "")
   }
 }

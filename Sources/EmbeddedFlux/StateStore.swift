@@ -14,7 +14,7 @@ final class StateStore {
   /// How much may wait to be written. What would add to it is refused beyond, and running jobs' output is not read.
   static let maximumUnwritten = 64 << 20
   /// How much may wait to be sent. Requests are refused beyond.
-  static let maximumHeld = 256 << 20
+  var maximumHeld = 256 << 20
   /// How soon a transaction that has failed is tried again, in seconds.
   private static let retryTime = 1.0
 
@@ -195,10 +195,14 @@ final class StateStore {
   /// Why a request cannot be taken now; nil when it can.
   func refusal(of request: Message) -> ServiceError? {
     if let failure {
-      guard StateGate.changes(request.topic ?? "") else { return nil }
-      return ServiceError(Errnum(UInt32(failure.errnum)), Self.words(failure))
+      if StateGate.changes(request.topic ?? "") {
+        return ServiceError(Errnum(UInt32(failure.errnum)), Self.words(failure))
+      }
+      // What need not wait is answered all the same.
+      guard heldBytes > maximumHeld, !StateGate.isOpen(request) else { return nil }
+      return ServiceError(.again, "\(Self.words(failure)), and too much waits for that; try again")
     }
-    guard heldBytes > Self.maximumHeld || (!hasRoom && StateGate.changes(request.topic ?? "")) else { return nil }
+    guard heldBytes > maximumHeld || (!hasRoom && StateGate.changes(request.topic ?? "")) else { return nil }
     return ServiceError(.again, "the state directory is slower than what it shall keep; try again")
   }
 

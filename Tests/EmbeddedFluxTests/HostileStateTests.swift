@@ -71,6 +71,41 @@ import Testing
     }
   }
 
+  /// Asks for something; 0, or the error.
+  private static func errnum(_ connection: FluxConnection, _ topic: String, _ payload: JSON) async -> UInt32 {
+    do {
+      _ = try await connection.respond(topic, payload, timeout: .seconds(600))
+      return 0
+    } catch { return (error as? RPCError)?.errnum ?? .max }
+  }
+
+  /// What is asked while nothing can be written waits, up to the same limit as at other times. Listings go on.
+  @Test func answersThatWaitForAFullDiskAreBounded() async throws {
+    try await StateTests.withDirectory { directory in
+      try await StateTests.withInstance(directory) { instance, connection in
+        let core = instance.core
+        try await instance.loop.submit { core.value.manager.store?.maximumHeld = 4096 }.get()
+        let id = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
+        let unlock = try StateTests.lockDatabase(directory)
+        await #expect(throws: RPCError.self) {
+          try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]))
+        }
+        let lookup: JSON = ["id": id.json, "keys": ["J"], "flags": 0]
+        let answers = await withTaskGroup(of: UInt32.self) { group in
+          for _ in 0..<20 { group.addTask { await Self.errnum(connection, "job-info.lookup", lookup) } }
+          // The first that does not wait is refused. No more is needed.
+          let first = await group.next() ?? 0
+          let listing = await Self.errnum(connection, "job-list.list", ["max_entries": 0, "attrs": []])
+          #expect(listing == 0)
+          #expect(throws: Never.self) { try unlock() }
+          return await group.reduce(into: [first]) { $0.append($1) }
+        }
+        #expect(answers.first == Errnum.again.rawValue)
+        #expect(answers.contains(0))
+      }
+    }
+  }
+
   /// Jobs that have ended are not all in memory because somebody has asked for their logs to be open.
   @Test func fewJobsThatHaveEndedAreWrittenOnAgain() async throws {
     try await StateTests.withDirectory { directory in
