@@ -8,7 +8,7 @@ extension JobManager {
   private static let durationPath = "attributes.system.duration"
   private static let queuePath = "attributes.system.queue"
   /// The most keys of one update.
-  private static let maximumUpdates = 64
+  static let maximumUpdates = 64
   private static let parts = ["attributes", "resources", "tasks"]
 
   /// Applies all updates or none: each needs somebody who allows it, the instance or a plugin.

@@ -220,8 +220,12 @@ final class JobManagerService: Service {
   private func postEvent(_ request: Request) throws(ServiceError) {
     let job = try active(request)
     let name = try request.string("name")
+    let context = request.payload["context"]?.objectValue
+    if name == "jobspec-update", context?.count ?? 0 > JobManager.maximumUpdates {
+      throw ServiceError(.invalid, "an update has at most \(JobManager.maximumUpdates) keys")
+    }
     try charge(job, request)
-    manager.post(job, name, request.payload["context"]?.objectValue)
+    manager.post(job, name, context)
     broker.respond(request)
   }
 

@@ -80,26 +80,38 @@ extension JSON {
   public mutating func set(path: String, to value: JSON) {
     let keys = path.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
     guard !keys.contains(""), keys.count <= 64 else { return }
-    // Unwraps the objects on the way, then wraps them again.
-    var objects: [JSONObject] = []
+    guard isFree(path: keys) else { return }
+    set(keys[...], to: value)
+  }
+
+  /// Whether all on the way to a value are objects, or not there.
+  private func isFree(path keys: [String]) -> Bool {
     var current = self
     for key in keys {
       switch current {
-      case .object(let object):
-        current = object[key] ?? .null
-        objects.append(object)
-      case .null:
-        objects.append(JSONObject())
-      default:
-        return
+      case .object(let object): current = object[key] ?? .null
+      case .null: return true
+      default: return false
       }
     }
-    var result = value
-    for (key, var object) in zip(keys, objects).reversed() {
-      object[key] = result
-      result = .object(object)
+    return true
+  }
+
+  private mutating func set(_ keys: ArraySlice<String>, to value: JSON) {
+    guard let key = keys.first else {
+      self = value
+      return
     }
-    self = result
+    var object = objectValue ?? [:]
+    self = .null  // gives up the second reference, so that the object is changed in place
+    var inner = JSON.null
+    if keys.count > 1, let found = object[key] {
+      inner = found
+      object[key] = .null
+    }
+    inner.set(keys.dropFirst(), to: value)
+    object[key] = inner
+    self = .object(object)
   }
 
   /// The value at a dotted path such as `attributes.system.duration`; nil if there is none.

@@ -64,6 +64,13 @@ public struct JSONObject: Sendable {
     if index != nil { buildIndex() }
   }
 
+  /// Removes the members whose keys are chosen, in one go.
+  public mutating func removeAll(where isChosen: (String) -> Bool) {
+    let before = members.count
+    members.removeAll { isChosen($0.key) }
+    if members.count < before, index != nil { buildIndex() }
+  }
+
   private mutating func buildIndex() {
     guard members.count > Self.indexThreshold else {
       index = nil

@@ -224,4 +224,37 @@ import Testing
       #expect(try await InstanceTests.events(connection, next).last?.name == "clean")
     }
   }
+
+  /// As many keys as in an update that is asked for.
+  @Test func aPostedUpdateHasFewKeys() async throws {
+    try await InstanceTests.withInstance { _, connection in
+      let id = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
+      func updates(_ count: Int) -> JSON {
+        var updates: JSONObject = [:]
+        for number in 0..<count { updates["attributes.user.k\(number)"] = 1 }
+        return .object(updates)
+      }
+      try await StateTests.post(connection, id, "jobspec-update", updates(64))
+      await #expect { try await StateTests.post(connection, id, "jobspec-update", updates(65)) } throws: {
+        ($0 as? RPCError)?.errnum == Errnum.invalid.rawValue
+      }
+    }
+  }
+
+  /// To take many members away costs about what it costs to add them.
+  @Test(.timeLimit(.minutes(5))) func aMemoWithManyMembersIsTakenBack() {
+    var members: JSONObject = [:]
+    var nulls: JSONObject = [:]
+    for number in 0..<50_000 {
+      members["\(number)"] = 1
+      nulls["\(number)"] = .null
+    }
+    var memo: JSONObject = ["kept": 1]
+    memo.merge(annotations: members)
+    memo.merge(annotations: ["inner": .object(members)])
+    #expect(memo.count == 50_002)
+    memo.merge(annotations: nulls)
+    memo.merge(annotations: ["inner": .object(nulls)])
+    #expect(memo == ["kept": 1])
+  }
 }

@@ -14,6 +14,14 @@ import Testing
     #expect(throws: FormatError.self) { try JSON(parsing: text, limits: limits) }
   }
 
+  /// The objects on the way to a value are not copied for it.
+  @Test(.timeLimit(.minutes(5))) func manyValuesAreSetByPath() {
+    var json: JSON = [:]
+    for number in 0..<100_000 { json.set(path: "a.b.\(number)", to: .int(Int64(number))) }
+    #expect(json["a"]?["b"]?.objectValue?.count == 100_000)
+    #expect(json.value(at: "a.b.99999") == 99_999)
+  }
+
   @Test func depthLimitIsExact() throws {
     let text = { (depth: Int) in String(repeating: "[", count: depth) + String(repeating: "]", count: depth) }
     #expect(throws: Never.self) { try JSON(parsing: text(64)) }
