@@ -220,6 +220,7 @@ extension Job {
   var execLog: [String] { documents.execLog }
   var output: [String] { documents.output }
   var input: [String] { documents.input }
+  func length(of log: JobManager.GuestLog) -> Int { documents.lengths[log] ?? 0 }
   var firstExpiration: Double? { documents.firstExpiration }
   /// What it has, with updates applied.
   var resources: ResourceSet? {

@@ -82,11 +82,16 @@ final class JobInfoService: Service {
     let job = try manager.whole(known, withLogs: keys.contains { $0.stringValue?.hasPrefix("guest.") ?? false })
     let flags = request.payload["flags"]?.intValue ?? 0
     var answer: JSONObject = ["id": job.id.json]
+    var asked: Set<String> = []
+    var left = Self.maximumAnswer
     for key in keys {
       let name = key.stringValue ?? ""
-      guard let value = document(job, name, current: flags & 2 != 0) else {
+      // Whoever asks for the same twice gets it once.
+      guard asked.insert(name).inserted else { continue }
+      guard let value = try document(job, name, current: flags & 2 != 0, upTo: left) else {
         throw ServiceError(.noEntry, "\(name): key not found")
       }
+      left -= value.utf8.count
       if flags & 1 != 0, name == "jobspec" || name == "R", let json = try? JSON(parsing: value) {
         answer[name] = json
       } else {
@@ -94,16 +99,22 @@ final class JobInfoService: Service {
       }
     }
     let payload = Message.payload(of: .object(answer))
-    guard payload.readableBytes <= Self.maximumAnswer else {
-      throw ServiceError(.overflow, "the answer is longer than 64 MiB: follow the log instead (flux job attach)")
-    }
+    guard payload.readableBytes <= Self.maximumAnswer else { throw Self.tooLong }
     broker.respond(to: request.message, payload: payload)
   }
 
   /// The longest answer to a lookup, in bytes. Logs that are longer can be followed.
-  private static let maximumAnswer = 64 << 20
+  static let maximumAnswer = 64 << 20
 
-  private func document(_ job: Job, _ name: String, current: Bool) -> String? {
+  /// What is said instead of an answer that is too long.
+  static let tooLong = ServiceError(
+    .overflow, "the answer is longer than 64 MiB: follow the log instead (flux job attach)")
+
+  /// - Throws: EOVERFLOW when it is longer than it may be: a log is not put together to find that out.
+  private func document(
+    _ job: Job, _ name: String, current: Bool, upTo limit: Int
+  ) throws(ServiceError) -> String? {
+    if let log = JobManager.GuestLog(rawValue: name), job.length(of: log) > limit { throw Self.tooLong }
     switch name {
     case "J": return job.signed
     // What Flux has to put together anew it writes with spaces; the rest is as it was stored.
@@ -112,7 +123,13 @@ final class JobInfoService: Service {
       var resources = job.resources
       if !current, let first = job.firstExpiration { resources?.expiration = first }
       return current ? resources?.json.spacedText : resources?.json.text
-    case "eventlog": return job.eventlog.map(\.line).joined()
+    case "eventlog":
+      var text = ""
+      for entry in job.eventlog {
+        text += entry.line
+        guard text.utf8.count <= limit else { throw Self.tooLong }
+      }
+      return text
     case "guest.exec.eventlog": return job.execLog.isEmpty ? nil : job.execLog.joined()
     case "guest.output": return job.output.isEmpty ? nil : job.output.joined()
     case "guest.input":

@@ -283,6 +283,8 @@ final class JobManagerService: Service {
     let job = try manager.whole(known)
     var answer: JSONObject = ["id": job.id.json]
     for name in request.payload["attrs"]?.arrayValue ?? [] {
+      // Whoever asks for the same twice gets it once.
+      if let known = name.stringValue, known != "id", answer[known] != nil { continue }
       switch name.stringValue {
       case "jobspec": answer["jobspec"] = job.current
       case "R":
@@ -292,7 +294,9 @@ final class JobManagerService: Service {
       default: throw ServiceError(.invalid, "unknown attr \(name.stringValue ?? "")")
       }
     }
-    broker.respond(request, .object(answer))
+    let payload = Message.payload(of: .object(answer))
+    guard payload.readableBytes <= JobInfoService.maximumAnswer else { throw JobInfoService.tooLong }
+    broker.respond(to: request.message, payload: payload)
   }
 
   private func list(_ request: Request) {

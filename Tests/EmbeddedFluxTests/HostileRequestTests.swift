@@ -225,6 +225,20 @@ import Testing
     }
   }
 
+  /// Whoever asks for the same a thousand times gets it once. Its size does not count a thousand times either.
+  @Test func whatIsAskedForOftenIsMadeOnce() async throws {
+    try await InstanceTests.withInstance { _, connection in
+      let id = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
+      let words = JSON.string(String(repeating: "x", count: 1 << 20))
+      try await StateTests.post(connection, id, "x", ["words": words])
+      let keys = JSON.array(Array(repeating: "eventlog", count: 50_000))
+      let found = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": keys, "flags": 0])
+      #expect(found["eventlog"]?.stringValue?.utf8.count ?? 0 > 1 << 20)
+      let same = try await connection.rpc("job-manager.getattr", ["id": id.json, "attrs": keys])
+      #expect(same["eventlog"]?.arrayValue?.last?["context"]?["words"] == words)
+    }
+  }
+
   /// As many keys as in an update that is asked for.
   @Test func aPostedUpdateHasFewKeys() async throws {
     try await InstanceTests.withInstance { _, connection in
