@@ -152,18 +152,29 @@ final class JobManagerService: Service {
     let severity = try request.int("severity")
     try Self.checkException(type, severity)
     let user = try request.int("userid")
+    let note = request.payload["note"]?.stringValue ?? ""
+    guard type.utf8.count <= Self.maximumNote, note.utf8.count <= Self.maximumNote else {
+      throw ServiceError(
+        .invalid, "the type and the note of an exception for all jobs have at most \(Self.maximumNote) bytes")
+    }
     let chosen = manager.active.values.filter {
       $0.state.rawValue & states != 0
         && (user == Int(UInt32.max) || user == -1 || user == Int($0.userID))
-    }
+    }.sorted { $0.id < $1.id }
+    var errors = 0
     if request.payload["dry_run"]?.boolValue != true {
       for job in chosen {
-        manager.raise(
-          job, type: type, severity: severity, note: request.payload["note"]?.stringValue ?? "", userID: request.userID)
+        do throws(ServiceError) {
+          if severity > 0 || job.wasRaised { try charge(job, request) }
+          manager.raise(job, type: type, severity: severity, note: note, userID: request.userID)
+        } catch { errors += 1 }
       }
     }
-    broker.respond(request, ["count": .int(Int64(chosen.count)), "errors": 0])
+    broker.respond(request, ["count": .int(Int64(chosen.count)), "errors": .int(Int64(errors))])
   }
+
+  /// How long the type and the note of an exception may be that all jobs get, in bytes: each of them keeps it.
+  private static let maximumNote = 4096
 
   private func kill(_ request: Request) throws(ServiceError) {
     let signal = try signal(request)

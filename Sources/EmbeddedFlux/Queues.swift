@@ -19,6 +19,8 @@ struct Queues {
 
   /// The most queues of a configuration.
   static let maximum = 4096
+  /// The longest reason why one is disabled or stopped, in bytes.
+  static let maximumReason = 4096
 
   private(set) var named: [String: Queue] = [:]
   /// Who was enabled and started before the instance was started again, until the configuration names them.
@@ -190,8 +192,15 @@ struct Queues {
 
   // MARK: Administration
 
+  private static func check(reason: String?) throws(ServiceError) {
+    guard reason?.utf8.count ?? 0 <= maximumReason else {
+      throw invalid("a reason has at most \(maximumReason) bytes")
+    }
+  }
+
   /// Enables or disables submission to a queue, or to all.
   mutating func enable(_ name: String?, _ isEnabled: Bool, reason: String?) throws(ServiceError) {
+    try Self.check(reason: reason)
     try change(name) { queue in
       queue.isEnabled = isEnabled
       queue.disableReason = reason ?? ""
@@ -200,6 +209,7 @@ struct Queues {
 
   /// Starts or stops a queue, or all.
   mutating func start(_ name: String?, _ isStarted: Bool, reason: String?) throws(ServiceError) {
+    try Self.check(reason: reason)
     try change(name) { queue in
       queue.isStarted = isStarted
       queue.stopReason = isStarted ? nil : reason

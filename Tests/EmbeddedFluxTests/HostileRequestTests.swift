@@ -239,6 +239,43 @@ import Testing
     }
   }
 
+  /// What is said to all jobs, or of all queues, is kept for each of them.
+  @Test func whatIsSaidToAllIsShort() async throws {
+    try await InstanceTests.withInstance { _, connection in
+      let words = JSON.string(String(repeating: "x", count: 4096))
+      let tooLong = JSON.string(String(repeating: "x", count: 4097))
+      func isRefused(_ topic: String, _ payload: JSON) async throws {
+        await #expect { try await connection.rpc(topic, payload) } throws: {
+          ($0 as? RPCError)?.errnum == Errnum.invalid.rawValue
+        }
+      }
+      for (key, topic) in [("enable", "job-manager.queue-enable"), ("start", "job-manager.queue-start")] {
+        let request: JSONObject = ["all": true, key: false]
+        try await isRefused(topic, .object(request.merging("reason", tooLong)))
+        try await connection.rpc(topic, .object(request.merging("reason", words)))
+      }
+      let raise: JSONObject = ["type": "x", "severity": 1, "states": 0xff, "userid": -1]
+      try await isRefused("job-manager.raiseall", .object(raise.merging("note", tooLong)))
+      try await isRefused("job-manager.raiseall", .object(raise.merging("type", tooLong)))
+      try await connection.rpc("job-manager.raiseall", .object(raise.merging("note", words)))
+    }
+  }
+
+  /// An exception for all jobs counts for each: one that has its share of events gets no more, but for the one that ends it.
+  @Test func anExceptionForAllIsCounted() async throws {
+    try await InstanceTests.withInstance { instance, connection in
+      let id = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
+      let core = instance.core
+      try await instance.loop.submit { core.value.manager.jobs[id]?.requested = Job.maximumRequested }.get()
+      let raise: JSONObject = ["type": "x", "states": 0xff, "userid": -1, "note": "n"]
+      let refused = try await connection.rpc("job-manager.raiseall", .object(raise.merging("severity", 1)))
+      #expect(refused == ["count": 1, "errors": 1])
+      let ended = try await connection.rpc("job-manager.raiseall", .object(raise.merging("severity", 0)))
+      #expect(ended == ["count": 1, "errors": 0])
+      #expect(try await StateTests.state(connection, id) == .inactive)
+    }
+  }
+
   /// As many keys as in an update that is asked for.
   @Test func aPostedUpdateHasFewKeys() async throws {
     try await InstanceTests.withInstance { _, connection in
@@ -270,5 +307,13 @@ import Testing
     memo.merge(annotations: nulls)
     memo.merge(annotations: ["inner": .object(nulls)])
     #expect(memo == ["kept": 1])
+  }
+}
+
+extension JSONObject {
+  fileprivate func merging(_ key: String, _ value: JSON) -> JSONObject {
+    var merged = self
+    merged[key] = value
+    return merged
   }
 }
