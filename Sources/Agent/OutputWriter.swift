@@ -50,16 +50,16 @@ actor OutputWriter {
     }
   }
 
-  /// Writes an entry of the log, if its stream goes to a file.
+  /// Writes an entry of the log, if its stream goes to a file. What the target says of a task that the job does not have goes to none.
   ///
   /// - Returns: whether it does.
   func write(_ entry: EventlogEntry) async throws -> Bool {
     guard entry.name == "data", let context = entry.context, let stream = context["stream"]?.stringValue,
-      let file = stream == "stdout" ? files.out : stream == "stderr" ? files.err : nil
+      let file = stream == "stdout" ? files.out : stream == "stderr" ? files.err : nil,
+      let task = files.task(context["rank"]?.stringValue ?? "0")
     else { return false }
-    let rank = context["rank"]?.stringValue ?? "0"
-    let bytes = Self.bytes(context, label: file.isLabelled ? rank : nil)
-    let path = file.path(of: rank)
+    let bytes = Self.bytes(context, label: file.isLabelled ? task : nil)
+    let path = file.path(of: task)
     let descriptor = try await descriptor(path, file.shown)
     let known = min(open[path]?.left ?? 0, bytes.count)
     open[path]?.left -= known
@@ -72,7 +72,7 @@ actor OutputWriter {
     open = [:]
   }
 
-  private static func bytes(_ context: JSONObject, label: String?) -> [UInt8] {
+  private static func bytes(_ context: JSONObject, label: Int?) -> [UInt8] {
     let data = context["data"]?.stringValue ?? ""
     let bytes =
       context["encoding"]?.stringValue == "base64" ? (try? Base64.decode(data)) ?? [] : Array(data.utf8)

@@ -18,12 +18,10 @@ public struct OutputFiles: Hashable, Sendable {
     public var isLabelled: Bool
 
     /// The path for the output of one task.
-    public func path(of rank: String) -> String { Self.render(path, rank: rank) }
-
-    private static func render(_ text: String, rank: String) -> String {
-      guard text.contains("{{") else { return text }
-      var text = text
-      for tag in OutputFiles.taskTags { text = text.replacing("{{\(tag)}}", with: rank) }
+    public func path(of task: Int) -> String {
+      guard path.contains("{{") else { return path }
+      var text = path
+      for tag in OutputFiles.taskTags { text = text.replacing("{{\(tag)}}", with: String(task)) }
       return text
     }
   }
@@ -37,6 +35,18 @@ public struct OutputFiles: Hashable, Sendable {
   public var err: File?
   /// Whether what is in a file stays there.
   public var appends: Bool
+  /// How many tasks the job has, at most.
+  private let taskCount: Int
+  /// The most tasks of a job whose jobspec does not say how many it has: so many for each of its nodes or cores.
+  private static let maximumTaskCount = 1 << 20
+
+  /// The task that a `rank` of the output log names. The target writes it, and it goes into paths: nil for what is not the number of one of the
+  /// job's tasks, in decimal digits.
+  public func task(_ rank: String) -> Int? {
+    let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
+    guard rank.utf8.allSatisfy(digits.contains), let task = Int(rank), task < taskCount else { return nil }
+    return task
+  }
 
   /// The files in a jobspec; nil when it has none, or leaves them to the remote shell.
   ///
@@ -54,6 +64,7 @@ public struct OutputFiles: Hashable, Sendable {
     self.out = out.file(render, jobspec.cwd)
     self.err = err.file(render, jobspec.cwd)
     appends = options["mode"]?.stringValue == "append"
+    taskCount = jobspec.shellOptions?["per-resource"] == nil ? jobspec.taskCount : Self.maximumTaskCount
   }
 
   private struct Stream {
