@@ -84,6 +84,9 @@ actor OutputWriter {
 
   private func descriptor(_ path: String, _ shown: String) async throws -> CInt {
     if let file = open[path] { return file.descriptor }
+    guard path.utf8.count < OutputFiles.maximumPathLength else {
+      throw Failure(message: "open: \(shown): \(String(cString: strerror(ENAMETOOLONG)))")
+    }
     guard open.count < Self.maximumFiles else {
       throw Failure(message: "\(shown): more than \(Self.maximumFiles) files for the output of one job")
     }

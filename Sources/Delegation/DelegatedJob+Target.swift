@@ -101,7 +101,10 @@ extension DelegatedJob {
     jobspec.removeDependencies()
     jobspec.removeDelegation()
     control.apply(to: &jobspec)
-    if request?.mode == .mirror, OutputFiles(jobspec, id: id) != nil { OutputFiles.remove(from: &jobspec) }
+    if request?.mode == .mirror, let files = OutputFiles(jobspec, id: id) {
+      if let words = files.refusal { return conclude(.failure(words)) }
+      OutputFiles.remove(from: &jobspec)
+    }
     jobspec.set(attribute: "user.delegate", to: mark.json)
     state = .submitting
     isAdmitted = false

@@ -12,10 +12,13 @@ public struct OutputFiles: Hashable, Sendable {
   public struct File: Hashable, Sendable {
     /// The path, absolute, with all but the tasks' templates rendered.
     public var path: String
-    /// The same as the job's owner wrote it, relative where it was.
+    /// The same as the job's owner wrote it, relative where it was; what is too long is shown in part.
     public var shown: String
     /// Whether each line begins with its task's rank.
     public var isLabelled: Bool
+
+    /// Whether no file can have such a path.
+    public var isTooLong: Bool { path.utf8.count >= OutputFiles.maximumPathLength }
 
     /// The path for the output of one task.
     public func path(of task: Int) -> String {
@@ -25,6 +28,11 @@ public struct OutputFiles: Hashable, Sendable {
       return text
     }
   }
+
+  /// The longest path, in bytes, with the zero at its end (PATH_MAX). Rendering stops there: a long name, often enough, would fill any memory.
+  public static let maximumPathLength = 4096
+  /// How much of a path is shown that is too long, in bytes.
+  private static let shownLength = 100
 
   /// Templates that differ from task to task.
   fileprivate static let taskTags = ["taskid", "task.id", "task.rank"]
@@ -39,6 +47,15 @@ public struct OutputFiles: Hashable, Sendable {
   private let taskCount: Int
   /// The most tasks of a job whose jobspec does not say how many it has: so many for each of its nodes or cores.
   private static let maximumTaskCount = 1 << 20
+
+  /// Why there can be no such files, in words for the job's owner; nil when there can.
+  public var refusal: String? {
+    for (option, file) in [("--output", out), ("--error", err)] {
+      guard let file, file.isTooLong else { continue }
+      return "\(option): the path has more than \(Self.maximumPathLength - 1) bytes: \(file.shown)"
+    }
+    return nil
+  }
 
   /// The task that a `rank` of the output log names. The target writes it, and it goes into paths: nil for what is not the number of one of the
   /// job's tasks, in decimal digits.
@@ -80,15 +97,19 @@ public struct OutputFiles: Hashable, Sendable {
     func file(_ render: (String) -> String?, _ directory: String?) -> File? {
       guard let template, let shown = render(template) else { return nil }
       let path = shown.hasPrefix("/") ? shown : "\(directory ?? "/")/\(shown)"
-      return File(path: path, shown: shown, isLabelled: isLabelled)
+      var file = File(path: path, shown: shown, isLabelled: isLabelled)
+      if file.isTooLong { file.shown = shown.cut(to: shownLength) }
+      return file
     }
   }
 
-  /// - Returns: nil for a template that only the shell can render.
+  /// - Returns: nil for a template that only the shell can render; what is too long, as far as it was rendered.
   private static func render(_ template: String, _ jobspec: Jobspec, _ id: JobID, _ nodes: Int?) -> String? {
     var text = ""
     var rest = template[...]
-    while let open = rest.firstRange(of: "{{"), let close = rest[open.upperBound...].firstRange(of: "}}") {
+    while text.utf8.count < maximumPathLength, let open = rest.firstRange(of: "{{"),
+      let close = rest[open.upperBound...].firstRange(of: "}}")
+    {
       let tag = String(rest[open.upperBound..<close.lowerBound])
       text += rest[..<open.lowerBound]
       if taskTags.contains(tag) {
@@ -98,6 +119,9 @@ public struct OutputFiles: Hashable, Sendable {
         text += value
       }
       rest = rest[close.upperBound...]
+    }
+    guard text.utf8.count < maximumPathLength else {
+      return String(decoding: text.utf8.prefix(maximumPathLength), as: UTF8.self)
     }
     return text + rest
   }
