@@ -115,10 +115,17 @@ let package = Package(
     .testTarget(name: "DelegationTests", dependencies: ["Delegation", "FluxJob"], swiftSettings: strict),
     .testTarget(
       name: "SimulationTests", dependencies: ["TestSupport", "Delegation", "FluxJob"], swiftSettings: strict),
-    .testTarget(name: "AgentTests", dependencies: ["Agent", "Delegation", "FluxJob"], swiftSettings: strict),
+    .testTarget(
+      name: "AgentTests",
+      dependencies: [
+        "TestSupport", "Agent", "Targets", "Delegation", "FluxConnection", "FluxWire", "FluxJob", logging,
+      ],
+      swiftSettings: strict),
     .testTarget(
       name: "TargetsTests",
-      dependencies: ["Targets", "Delegation", "EmbeddedFlux", "FluxConnection", "FluxJob", logging],
+      dependencies: [
+        "TestSupport", "Targets", "Delegation", "EmbeddedFlux", "FluxConnection", "FluxWire", "FluxJob", logging,
+      ],
       swiftSettings: strict, linkerSettings: exportHostSymbols),
     .testTarget(
       name: "EmbeddedFluxTests",
@@ -126,7 +133,8 @@ let package = Package(
       swiftSettings: strict, linkerSettings: exportHostSymbols),
     // What tests of real processes share.
     .target(
-      name: "TestSupport", dependencies: [subprocess, systemPackage], path: "Tests/TestSupport", swiftSettings: strict),
+      name: "TestSupport", dependencies: nio + ["FluxJob", "FluxWire", subprocess, systemPackage],
+      path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(
       name: "EndToEndTests",
       dependencies: ["TestSupport", "FluxJob", "FluxWire", "FluxConnection", logging, subprocess, systemPackage],

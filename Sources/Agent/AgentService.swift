@@ -131,6 +131,7 @@ struct AgentService: Sendable {
   }
 
   private func version(of connection: FluxConnection) async -> String? {
-    try? await connection.rpc("attr.get", ["name": "version"], timeout: Self.pingTime)["value"]?.stringValue
+    let answer = try? await connection.rpc("attr.get", ["name": "version"], timeout: Self.pingTime)
+    return answer?["value"]?.stringValue?.cut(to: String.maximumWordsLength)
   }
 }

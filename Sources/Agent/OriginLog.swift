@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
 import FluxConnection
+import FluxJob
 import Logging
 import Synchronization
 
@@ -13,6 +14,8 @@ import Synchronization
 /// At most 512 lines wait to be sent, and at most 20 a second are: a storm of failures stays readable. What is left out is counted.
 struct OriginLog: Sendable {
   private static let linesPerSecond = 20
+  /// How much of a text is written, in bytes.
+  private static let maximumLength = 1500
   private let origin: FluxConnection
   private let lines: AsyncStream<String>
   private let sink: AsyncStream<String>.Continuation
@@ -34,8 +37,8 @@ struct OriginLog: Sendable {
 
   /// Flux has the severity in the upper bits of an RFC 5424 priority, not in the lower.
   private func add(_ level: Int, _ text: String) {
-    let clean = text.replacing("\n", with: "; ")
-    if case .dropped = sink.yield(Self.line(level, String(clean.prefix(1500)))) { leftOut.add() }
+    let clean = text.cut(to: Self.maximumLength).replacing("\n", with: "; ")
+    if case .dropped = sink.yield(Self.line(level, clean)) { leftOut.add() }
   }
 
   private static func line(_ level: Int, _ text: String) -> String {

@@ -225,13 +225,14 @@ extension DelegatedJob {
     state = .abandoning(words)
     var context: JSONObject = ["attempt": .int(Int64(attempt)), "uri": .string(target?.uri.description ?? "")]
     if let label = target?.label { context["label"] = .string(label) }
-    context["note"] = .string(String(words.prefix(1000)))
+    context["note"] = .string(words.cut(to: Self.maximumNoteLength))
     return [.post(name: "delegate::exception", context: context)]
   }
 
   /// Starts anew, with another target. Nothing was ever sent to it, for there is no choice on record yet.
   mutating func nextAttempt() {
-    if case .abandoning(let words) = state { failures.append(words) }
+    // As it is on record: so an agent that comes later has it.
+    if case .abandoning(let words) = state { failures.append(words.cut(to: Self.maximumNoteLength)) }
     countAttempt()
     isFollowing = false
     tries = 0

@@ -267,7 +267,10 @@ struct JobMirror: Hashable, Sendable {
   private static func exception(_ type: String, _ severity: Int64, _ note: String) -> DelegatedJob.Action {
     .post(
       name: "exception",
-      context: ["type": .string(type), "severity": .int(severity), "note": .string(String(note.prefix(1000)))])
+      context: [
+        "type": .string(type), "severity": .int(severity),
+        "note": .string(note.cut(to: DelegatedJob.maximumNoteLength)),
+      ])
   }
 
   private func finishStep() -> (Step, DelegatedJob.Action)? {

@@ -112,9 +112,9 @@ public struct TargetFailure: Error, Hashable, Sendable, CustomStringConvertible 
   /// Whether trying again soon may succeed without anybody changing something.
   public var isTransient: Bool
 
-  /// A failure with its words.
+  /// A failure with its words, of which at most 4 KiB are kept: they may be the target's.
   public init(_ message: String, isTransient: Bool) {
-    self.message = message
+    self.message = message.cut(to: String.maximumWordsLength)
     self.isTransient = isTransient
   }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-3.0-only
 
-/// A service's error response: an errno and, often, its words.
+import FluxJob
+
+/// A service's error response: an errno and, often, its words, of which at most 4 KiB are taken.
 public struct RPCError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The errno, as on Linux.
   public var errnum: UInt32
@@ -19,8 +21,9 @@ public struct RPCError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The error in `response`, or nil when it is a success.
   public init?(_ response: Message) {
     guard response.detail != 0 else { return nil }
-    let text = response.text
-    self.init(errnum: response.detail, text: text?.isEmpty == true ? nil : text, topic: response.topic ?? "")
+    let text = response.text?.cut(to: String.maximumWordsLength)
+    let topic = (response.topic ?? "").cut(to: String.maximumWordsLength)
+    self.init(errnum: response.detail, text: text?.isEmpty == true ? nil : text, topic: topic)
   }
 
   /// The service's words, or the errno's.

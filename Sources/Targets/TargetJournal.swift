@@ -288,7 +288,8 @@ public actor TargetJournal {
       return .started(at: entry.timestamp, found)
     case "memo": return context.map { .memo($0) }
     case "exception" where context?["severity"]?.intValue == 0:
-      return .exception(type: context?["type"]?.stringValue ?? "exec", note: context?["note"]?.stringValue ?? "")
+      let words = ["type", "note"].map { context?[$0]?.stringValue?.cut(to: String.maximumWordsLength) }
+      return .exception(type: words[0] ?? "exec", note: words[1] ?? "")
     case "finish":
       let status = WaitStatus(rawValue: Int32(truncatingIfNeeded: context?["status"]?.intValue ?? 0))
       return .finished(at: entry.timestamp, status)
