@@ -42,7 +42,10 @@ extension DelegatedJob {
     default: return []
     }
     var actions: [Action] = []
-    for case .memo(let memo) in events where mirror.isNew(memo: memo) { actions.append(.memo(memo)) }
+    for event in events {
+      if let words = mirror.refusal(of: event) { actions.append(.complain("\(id): its target tells of \(words)")) }
+      if case .memo(let memo) = event, mirror.isNew(memo: memo) { actions.append(.memo(memo)) }
+    }
     let report = self.report()
     return actions + advance() + report
   }

@@ -50,8 +50,9 @@ struct JobMirror: Hashable, Sendable {
   private(set) var isInherited = false
   /// Whether it was ended here, by somebody whom nobody has to tell why.
   private var wasEndedHere = false
-  /// What the remote job has said of itself, and is in the origin job's eventlog.
-  private var memos: [JSONObject] = []
+  /// The hashes of what the remote job has said of itself, and is in the origin job's eventlog: the memos are many, and may be large.
+  private var memos: Set<Int> = []
+  private var hasRefusedMemos = false
   /// What holds the origin job, by its eventlog.
   private(set) var holds = DelegatedJob.Holds()
 
@@ -70,7 +71,7 @@ struct JobMirror: Hashable, Sendable {
       endTime = time
       self.status = status
     case .over: remoteIsOver = true
-    case .urgency, .memo: break
+    case .urgency, .memo, .longMemo: break
     }
   }
 
@@ -100,15 +101,25 @@ struct JobMirror: Hashable, Sendable {
     }
   }
 
-  /// The most memos that are told apart.
-  private static let maximumMemos = 64
+  /// The most memos of a job that are written to its eventlog: it stays with the job manager as long as the job.
+  static let maximumMemos = 64
 
   /// Whether a memo is to be written: the same is told again whenever the remote job is followed anew.
   mutating func isNew(memo: JSONObject) -> Bool {
-    guard !memos.contains(memo) else { return false }
-    if memos.count >= Self.maximumMemos { memos.removeFirst() }
-    memos.append(memo)
-    return true
+    memos.count < Self.maximumMemos && memos.insert(memo.hashValue).inserted
+  }
+
+  /// Why a memo is not written that is not on record, said once; nil when it is to be, or has been.
+  mutating func refusal(of event: RemoteEvent) -> String? {
+    switch event {
+    case .longMemo: break
+    case .memo(let memo) where memos.count >= Self.maximumMemos && !memos.contains(memo.hashValue): break
+    default: return nil
+    }
+    guard !hasRefusedMemos else { return nil }
+    hasRefusedMemos = true
+    return "more than \(Self.maximumMemos) memos, or one of more than \(RemoteEvent.maximumMemoLength >> 10) KiB: "
+      + "what is beyond that is left out"
   }
 
   /// The job was mirrored by an earlier agent: its log may have some of the output already.

@@ -286,7 +286,7 @@ public actor TargetJournal {
     case "start":
       guard let found = resources.flatMap({ try? ResourceSet($0) }) else { return nil }
       return .started(at: entry.timestamp, found)
-    case "memo": return context.map { .memo($0) }
+    case "memo": return context.map { RemoteEvent(memo: $0) }
     case "exception" where context?["severity"]?.intValue == 0:
       let words = ["type", "note"].map { context?[$0]?.stringValue?.cut(to: String.maximumWordsLength) }
       return .exception(type: words[0] ?? "exec", note: words[1] ?? "")

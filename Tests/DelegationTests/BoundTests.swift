@@ -30,4 +30,37 @@ import Testing
     _ = job.handle(.written)
     #expect(job.failures.count == 1 && job.failures[0].utf8.count <= 1000)
   }
+
+  /// A job has so many memos, and a word on those that are left out.
+  @Test func aJobHasSoManyMemos() throws {
+    var job = try MirrorTests.running()
+    for number in 0..<64 as Range<Int64> {
+      #expect(job.handle(.remote([.memo(["n": .int(number)])])) == [.memo(["n": .int(number)])])
+    }
+    guard case .complain(let words)? = job.handle(.remote([.memo(["n": 64])])).first else {
+      Issue.record("nothing was said")
+      return
+    }
+    #expect(words.contains("more than 64 memos"))
+    // Once, and not of what comes again.
+    #expect(job.handle(.remote([.memo(["n": 65]), .memo(["n": 1])])) == [])
+  }
+
+  @Test func aMemoHasSoManyBytes() throws {
+    let text = String(repeating: "x", count: 64 << 10)
+    #expect(RemoteEvent(memo: ["text": .string(text)]) == .longMemo)
+    #expect(RemoteEvent(memo: ["text": "x"]) == .memo(["text": "x"]))
+    var job = try MirrorTests.running()
+    #expect(job.handle(.remote([.longMemo])).count == 1)
+    #expect(job.handle(.remote([.longMemo])) == [])
+    // The others are passed on.
+    #expect(job.handle(.remote([.memo(["a": 1])])) == [.memo(["a": 1])])
+  }
+
+  /// What another agent has written is not written again.
+  @Test func memosOnRecordAreKnown() throws {
+    let memo: JSONObject = ["a": 1, "b": 2]
+    var job = try MirrorTests.mirroring([MirrorTests.alloc, MirrorTests.start, MirrorTests.entry("memo", memo)])
+    #expect(!job.handle(.remote([.memo(["b": 2, "a": 1])])).contains(.memo(memo)))
+  }
 }
