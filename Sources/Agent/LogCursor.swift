@@ -5,7 +5,7 @@ import FluxJob
 /// How far a log has been read, when its stream may have to begin again, and how much of it was copied before.
 actor LogCursor {
   private let buffer: LineBuffer
-  /// How many entries of the copy are there already.
+  /// How many lines of the copy are there already.
   private var left: Int
   /// How many entries of the log have been read, by all streams together.
   private var read = 0
@@ -30,8 +30,8 @@ actor LogCursor {
 
   /// Adds to the copy what was made of an entry, but for what is there already.
   func add(_ entries: [EventlogEntry]) async {
-    for entry in entries {
-      if left > 0 { left -= 1 } else { await buffer.add(entry.line) }
+    for line in entries.flatMap({ LogLines.lines(of: $0) }) {
+      if left > 0 { left -= 1 } else { await buffer.add(line) }
     }
   }
 }
