@@ -8,7 +8,7 @@ import Targets
 
 /// Copies the logs of a remote job into the origin job's own, to their end.
 ///
-/// A job that is over within moments has its logs fetched in one piece. Those of another one are followed, entry by entry. What the origin
+/// A job that is over within moments has its logs fetched in one piece, when they fit into one. Those of another one are followed, entry by entry. What the origin
 /// job's log holds when the copying is done is whole. Entries that were copied before are counted in the origin's log, and left out.
 struct OutputCopier: Sendable {
   let origin: FluxConnection
@@ -33,11 +33,12 @@ struct OutputCopier: Sendable {
     do {
       let target = try await pool.target(uri)
       if output == .rest { try await guest.reopen() }
-      if output == .new, files == nil, await target.journal.waitForEnd(of: remote, within: Self.patience) {
-        try await fetch(remote, target.connection)
-      } else {
-        try await follow(remote, target.connection, isNew: output != .rest)
+      if output == .new, files == nil, await target.journal.waitForEnd(of: remote, within: Self.patience),
+        try await fetch(remote, target)
+      {
+        return .copied
       }
+      try await follow(remote, target.connection, isNew: output != .rest)
       return .copied
     } catch let failure as OutputWriter.Failure {
       await giveUp(failure)
@@ -47,24 +48,24 @@ struct OutputCopier: Sendable {
 
   // MARK: In one piece
 
-  private func fetch(_ remote: JobID, _ target: FluxConnection) async throws {
-    var logs: [String: String]
-    do { logs = try await lookUp([Self.execLog, Self.outputLog], remote, target) } catch let error as RPCError
+  /// - Returns: false when they are too long for one piece: then nothing was written.
+  private func fetch(_ remote: JobID, _ target: FluxTarget) async throws -> Bool {
+    var logs: [String: String]?
+    do { logs = try await target.logs([Self.execLog, Self.outputLog], of: remote) } catch let error as RPCError
       where error.errnum == Errnum.noEntry.rawValue
     {
       // A job whose shell never came up has no output.
-      logs = (try? await lookUp([Self.execLog], remote, target)) ?? [:]
+      do { logs = try await target.logs([Self.execLog], of: remote) } catch is RPCError { logs = [:] }
     }
-    let entries = try Eventlog(parsing: logs[Self.execLog] ?? "").entries.compactMap { adapt($0) }
-    try await guest.append([
-      ("exec.eventlog", entries.map(\.line).joined()), ("output", logs[Self.outputLog] ?? ""),
-    ])
+    guard let logs else { return false }
+    let execution = try Eventlog(parsing: logs[Self.execLog] ?? "").entries.compactMap { adapt($0) }
+    let output = try Eventlog(parsing: logs[Self.outputLog] ?? "").entries
+    try await guest.append([("exec.eventlog", Self.text(execution)), ("output", Self.text(output))])
+    return true
   }
 
-  private func lookUp(_ keys: [String], _ id: JobID, _ instance: FluxConnection) async throws -> [String: String] {
-    let request: JSON = ["id": id.json, "keys": .array(keys.map { .string($0) }), "flags": 0]
-    let answer = try await instance.rpc("job-info.lookup", request)
-    return Dictionary(uniqueKeysWithValues: keys.map { ($0, answer[$0]?.stringValue ?? "") })
+  private static func text(_ entries: [EventlogEntry]) -> String {
+    entries.flatMap { LogLines.lines(of: $0) }.joined()
   }
 
   // MARK: Followed

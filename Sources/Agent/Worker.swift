@@ -25,8 +25,8 @@ struct Worker: Sendable {
   /// Which jobs' targets are out of sight.
   let sights: Sights
   let sink: AsyncStream<Agent.Input>.Continuation
-  /// How many records are read, and how many logs fetched, at once: a thousand jobs that are submitted together must not fill every
-  /// queue on the way.
+  /// How many records are read at once: a thousand jobs that are submitted together must not fill every queue on
+  /// the way.
   let gate = Gate(256)
 
   func perform(_ action: DelegatedJob.Action, for id: JobID) async {

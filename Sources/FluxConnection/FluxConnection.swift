@@ -117,13 +117,21 @@ public actor FluxConnection {
 
   /// Asks `topic` and returns the JSON object of its response; an empty object when the response has none.
   ///
-  /// - Parameter timeout: how long to wait; nil is the configuration's `requestTimeout`, `.zero` waits for ever.
+  /// - Parameters:
+  ///   - timeout: how long to wait; nil is the configuration's `requestTimeout`, `.zero` waits for ever.
+  ///   - maximumLength: the most bytes of an answer that is read: a longer one is dropped when it comes, with ``ConnectionError`` `limit`.
   /// - Throws: ``FluxWire/RPCError`` when the service answers with an error, ``ConnectionError``, or CancellationError.
   @discardableResult
   public func rpc(
-    _ topic: String, _ payload: JSON? = nil, node: UInt32 = Message.anyNode, timeout: Duration? = nil
+    _ topic: String, _ payload: JSON? = nil, node: UInt32 = Message.anyNode, timeout: Duration? = nil,
+    maximumLength: Int = .max
   ) async throws -> JSON {
     let response = try await respond(topic, payload, node: node, timeout: timeout)
+    let length = response.payload?.readableBytes ?? 0
+    guard length <= maximumLength else {
+      throw ConnectionError(
+        .limit, "\(peer): the answer to \(topic) has \(length) bytes; at most \(maximumLength) of it are read")
+    }
     do { return try response.json() ?? [:] } catch {
       throw ConnectionError(.notFlux, "\(peer): \(error.message)", cause: error)
     }

@@ -20,6 +20,8 @@ public struct FluxTarget: ClusterTarget {
   public let journal: TargetJournal
   private let userID: UInt32
   private let finder: MarkFinder
+  /// Lets through those that fetch logs.
+  let fetches = Gate(fetchWidth)
 
   /// A target on an open connection, for jobs of a user of that machine.
   init(_ connection: FluxConnection, userID: UInt32, journal: TargetJournal) {

@@ -92,4 +92,21 @@ import Testing
       #expect(note.utf8.count <= 4096 && note.hasSuffix("ä…"))
     }
   }
+
+  /// Logs that are too long for one piece are not read at all, and the connection goes on.
+  @Test func longLogsAreNotFetched() async throws {
+    try await Self.withJournal { request, peer in
+      switch request.topic {
+      case "attr.get": try await peer.answer(request, ["value": "1"])
+      case "job-info.lookup":
+        let isLong = try request.json()?["id"]?.intValue == 1
+        try await peer.answer(request, ["guest.output": .string(String(repeating: "x", count: isLong ? 2 << 20 : 2))])
+      default: try await peer.refuse(request, .notImplemented)
+      }
+    } _: { journal, connection in
+      let target = try await FluxTarget.probe(connection, journal: journal, within: .seconds(60))
+      #expect(try await target.logs(["guest.output"], of: JobID(rawValue: 1)) == nil)
+      #expect(try await target.logs(["guest.output"], of: JobID(rawValue: 2)) == ["guest.output": "xx"])
+    }
+  }
 }
