@@ -73,7 +73,9 @@ struct GuestJob: Sendable {
   private static let resourceTries = 3
 
   /// Has the plugin let the job go. The job manager has the resources from the plugin, and tells its journal.
-  func allocate(_ resources: ResourceSet, started: Double?, isHeld: Bool, target: String) async -> DelegatedJob.Event {
+  func allocate(_ resources: RemoteResources, started: Double?, isHeld: Bool, target: String) async
+    -> DelegatedJob.Event
+  {
     do {
       var request: JSONObject = [
         "id": id.json, "R": resources.json, "prolog": .bool(isHeld), "target": .string(target),
@@ -87,11 +89,11 @@ struct GuestJob: Sendable {
   /// Writes the job's resources where everybody looks for them later, and where its logs are.
   ///
   /// - Parameter withLink: not when an earlier agent may have put the logs where they stay: ``reopen()`` knows.
-  func store(_ resources: ResourceSet, withLink: Bool) async {
+  func store(_ resources: RemoteResources, withLink: Bool) async {
     for attempt in 1...Self.resourceTries {
       do {
         async let isLinked: Void = withLink ? link() : ()
-        try await writer.put("\(directory).R", resources.json.text)
+        try await writer.put("\(directory).R", resources.text)
         return try await isLinked
       } catch {
         // The job runs all the same; only `flux job info ID R` finds nothing.

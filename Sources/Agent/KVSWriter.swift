@@ -8,14 +8,20 @@ import FluxJob
 actor KVSWriter {
   /// The most values of one commit.
   private static let maximumValues = 512
+  /// The most bytes of one commit, unless a single value has more.
+  private static let maximumBytes = 1 << 20
 
   private struct Value {
     var operation: JSON
+    /// How many bytes it adds to a commit.
+    var size: Int
     var continuation: CheckedContinuation<Void, any Error>
   }
 
   private let instance: FluxConnection
   private var waiting: [Value] = []
+  /// How many values wait.
+  var count: Int { waiting.count }
   private var isStopped = false
   private let wakes: AsyncStream<Void>
   private let wake: AsyncStream<Void>.Continuation
@@ -52,13 +58,17 @@ actor KVSWriter {
     let operation: JSON = ["key": .string(key), "flags": 0, "dirent": dirent]
     guard !isStopped else { throw CancellationError() }
     try await withCheckedThrowingContinuation {
-      waiting.append(Value(operation: operation, continuation: $0))
+      waiting.append(Value(operation: operation, size: operation.text.utf8.count, continuation: $0))
       wake.yield()
     }
   }
 
   private func commitWaiting() async {
-    let batch = Array(waiting.prefix(Self.maximumValues))
+    var size = 0
+    let batch = waiting.prefix(Self.maximumValues).prefix { value in
+      size += value.size
+      return size <= Self.maximumBytes || size == value.size
+    }
     waiting.removeFirst(batch.count)
     do {
       try await commit(batch.map(\.operation))

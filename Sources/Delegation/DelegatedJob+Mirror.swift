@@ -44,6 +44,9 @@ extension DelegatedJob {
     var actions: [Action] = []
     for event in events {
       if let words = mirror.refusal(of: event) { actions.append(.complain("\(id): its target tells of \(words)")) }
+      if case .started(_, let resources) = event, !resources.isKnown {
+        actions.append(.complain("\(id): its resources cannot be shown: what the target says of them cannot be used"))
+      }
       if case .memo(let memo) = event, mirror.isNew(memo: memo) { actions.append(.memo(memo)) }
     }
     let report = self.report()

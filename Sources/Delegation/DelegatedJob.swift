@@ -228,10 +228,10 @@ public struct DelegatedJob: Hashable, Sendable {
     /// Empty the origin job's logs: it runs once more, elsewhere. Answer: written, unwritten.
     case renew
     /// Write the origin job's resources to the KVS. `isInherited`: its logs may be there already. Answer: stored.
-    case store(ResourceSet, isInherited: Bool)
+    case store(RemoteResources, isInherited: Bool)
     /// Give the origin job the remote job's resources, and let it go to RUN. `started`: when the remote job did, if that is not on record yet;
     /// `isHeld`: its prolog is open already; `target`: what is shown of it in listings. Answer: written, unwritten.
-    case allocate(ResourceSet, started: Double?, isHeld: Bool, target: String)
+    case allocate(RemoteResources, started: Double?, isHeld: Bool, target: String)
     /// Write that the origin job, which has got its resources from an earlier agent, has started. Answer: written, unwritten.
     case start
     /// Write that the origin job has ended. Answer: written, unwritten.

@@ -26,7 +26,7 @@ struct JobMirror: Hashable, Sendable {
 
   // The remote job.
   private var startTime: Double?
-  private var resources: ResourceSet?
+  private var resources: RemoteResources?
   private var exceptionType: String?
   private var exceptionNote = ""
   private var endTime: Double?
@@ -208,7 +208,7 @@ struct JobMirror: Hashable, Sendable {
 
   /// The resources that are to be written, and that nobody writes; they are being written from now on. What an earlier agent has written is written
   /// again: nobody knows whether it got so far.
-  mutating func beginStoring() -> ResourceSet? {
+  mutating func beginStoring() -> RemoteResources? {
     guard !isStoring, let resources, hasBegun, !isClosed else { return nil }
     isStoring = true
     return resources

@@ -7,7 +7,7 @@ public enum RemoteEvent: Hashable, Sendable {
   /// Its urgency is this: as submitted, or changed since.
   case urgency(Int)
   /// It has started, on these resources.
-  case started(at: Double, ResourceSet)
+  case started(at: Double, RemoteResources)
   /// It says something of itself (`flux job memo`), such as the URI of the instance that it is.
   case memo(JSONObject)
   /// It says more of itself than is taken.

@@ -17,15 +17,17 @@ extension ResourceSet {
   }
 
   /// The set of R as a JSON object. The key `scheduling` is kept, other unknown keys are ignored.
-  /// - Throws: ``FormatError`` with code `R`: another version, a missing or wrong key, a wrong idset or hostlist, more
-  ///   than 1048576 ranks, or a number of hosts that is neither 0 nor that of the ranks.
-  public init(_ json: JSON) throws(FormatError) {
+  ///
+  /// - Parameter maximumRankCount: the most ranks that it may have, at most 1048576.
+  /// - Throws: ``FormatError`` with code `R`: another version, a missing or wrong key, a wrong idset or hostlist, too many
+  ///   ranks, or a number of hosts that is neither 0 nor that of the ranks.
+  public init(_ json: JSON, maximumRankCount: Int = Self.maximumRankCount) throws(FormatError) {
     guard json.objectValue != nil else { throw Self.error("R is not an object") }
     guard json["version"]?.intValue == 1 else { throw Self.error("R version is not 1") }
     guard let execution = json["execution"], execution.objectValue != nil else {
       throw Self.error("R without an object 'execution'")
     }
-    var ranks = try Self.parseRanks(execution["R_lite"])
+    var ranks = try Self.parseRanks(execution["R_lite"], min(maximumRankCount, Self.maximumRankCount))
     try Self.assign(hosts: try Self.parseNodelist(execution["nodelist"]), to: &ranks)
     self.init(
       ranks: ranks, startTime: try Self.parseTime(execution, "starttime"),
@@ -49,7 +51,7 @@ extension ResourceSet {
     }
   }
 
-  private static func parseRanks(_ json: JSON?) throws(FormatError) -> [Rank] {
+  private static func parseRanks(_ json: JSON?, _ limit: Int) throws(FormatError) -> [Rank] {
     guard case .array(let entries)? = json else { throw error("R without an array 'R_lite'") }
     var ranks: [Rank] = []
     for entry in entries {
@@ -59,8 +61,8 @@ extension ResourceSet {
       }
       let cores = children["core"] == nil ? IDSet() : try parseIDSet(children["core"], "'core' of R_lite")
       let gpus = children["gpu"] == nil ? IDSet() : try parseIDSet(children["gpu"], "'gpu' of R_lite")
-      guard ids.count <= maximumRankCount, ranks.count + ids.count <= maximumRankCount else {
-        throw error("R with more than \(maximumRankCount) ranks")
+      guard ids.count <= limit, ranks.count + ids.count <= limit else {
+        throw error("R with more than \(limit) ranks")
       }
       ranks.append(contentsOf: ids.map { Rank(rank: $0, host: "", cores: cores, gpus: gpus) })
     }

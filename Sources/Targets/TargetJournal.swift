@@ -20,7 +20,7 @@ public actor TargetJournal {
 
   private struct Follow {
     var listener: Listener
-    var resources: JSON?
+    var resources: RemoteResources?
     var hasEnded = false
     /// What has come while the past is being looked up; nil when it is not.
     var later: [EventlogEntry]?
@@ -34,7 +34,7 @@ public actor TargetJournal {
     /// How many times as long it may be there before it is asked about again.
     var patience = 1
     var events: [EventlogEntry] = []
-    var resources: JSON?
+    var resources: RemoteResources?
 
     var isOver: Bool { events.contains { $0.name == "clean" } }
 
@@ -119,7 +119,7 @@ public actor TargetJournal {
     let id = JobID(rawValue: UInt64(bitPattern: number))
     let events = (told["events"]?.arrayValue ?? []).compactMap { try? EventlogEntry($0) }
     if follows[id] != nil {
-      if let resources = told["R"] { follows[id]?.resources = resources }
+      if let resources = told["R"] { follows[id]?.resources = RemoteResources(told: resources) }
       return deliver(id, events)
     }
     if unclaimed[id] == nil {
@@ -129,7 +129,7 @@ public actor TargetJournal {
       keep(id, mark)
     }
     unclaimed[id]?.events += events
-    if let resources = told["R"] { unclaimed[id]?.resources = resources }
+    if let resources = told["R"] { unclaimed[id]?.resources = RemoteResources(told: resources) }
   }
 
   private func ready() {
@@ -238,16 +238,16 @@ public actor TargetJournal {
     }
   }
 
-  private func lookUp(_ id: JobID) async throws -> ([EventlogEntry], JSON?) {
+  private func lookUp(_ id: JobID) async throws -> ([EventlogEntry], RemoteResources?) {
     let answer = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["eventlog"], "flags": 0])
     let events = try Eventlog(parsing: answer["eventlog"]?.stringValue ?? "").entries
     guard events.contains(where: { $0.name == "start" }) else { return (events, nil) }
     return (events, try await resourcesOf(id))
   }
 
-  private func resourcesOf(_ id: JobID) async throws -> JSON {
+  private func resourcesOf(_ id: JobID) async throws -> RemoteResources {
     let found = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["R"], "flags": 0])
-    return try JSON(parsing: found["R"]?.stringValue ?? "")
+    return RemoteResources(told: try? JSON(parsing: found["R"]?.stringValue ?? ""))
   }
 
   /// Whether nobody follows a job of this target.
@@ -279,13 +279,11 @@ public actor TargetJournal {
     if !events.isEmpty { follow.listener(.remote(events)) }
   }
 
-  private static func event(_ entry: EventlogEntry, _ resources: JSON?) -> RemoteEvent? {
+  private static func event(_ entry: EventlogEntry, _ resources: RemoteResources?) -> RemoteEvent? {
     let context = entry.context
     switch entry.name {
     case "submit", "urgency": return context?["urgency"]?.intValue.map { .urgency(Int($0)) }
-    case "start":
-      guard let found = resources.flatMap({ try? ResourceSet($0) }) else { return nil }
-      return .started(at: entry.timestamp, found)
+    case "start": return resources.map { .started(at: entry.timestamp, $0) }
     case "memo": return context.map { RemoteEvent(memo: $0) }
     case "exception" where context?["severity"]?.intValue == 0:
       let words = ["type", "note"].map { context?[$0]?.stringValue?.cut(to: String.maximumWordsLength) }

@@ -20,7 +20,7 @@ import Testing
 
   /// Nothing of what a job prints is lost, whatever it is.
   @Test(arguments: ["x", "ä", "\u{1}", "a\u{301}\n"]) func longOutputIsWhole(_ piece: String) throws {
-    let text = String(repeating: piece, count: (3 << 20) / piece.utf8.count)
+    let text = String(repeating: piece, count: (5 << 18) / piece.utf8.count)
     let entries = try Self.entries(LogLines.lines(of: Self.data(text)))
     #expect(entries.count > 1)
     #expect(entries.map { $0.context?["data"]?.stringValue ?? "" }.joined() == text)

@@ -63,4 +63,50 @@ import Testing
     var job = try MirrorTests.mirroring([MirrorTests.alloc, MirrorTests.start, MirrorTests.entry("memo", memo)])
     #expect(!job.handle(.remote([.memo(["b": 2, "a": 1])])).contains(.memo(memo)))
   }
+
+  private static func r(_ ranks: String, _ more: JSONObject = JSONObject()) -> JSON {
+    var object: JSONObject = [
+      "version": 1,
+      "execution": ["R_lite": [["rank": .string(ranks), "children": ["core": "0-3"]]], "nodelist": ["n[0-3]"]],
+    ]
+    for (key, value) in more { object[key] = value }
+    return .object(object)
+  }
+
+  /// As many ranks as a few bytes can name cost a few bytes.
+  @Test func resourcesStayAsSmallAsTheyCame() throws {
+    let usual = RemoteResources(told: Self.r("0-3"))
+    let same = try ResourceSet(Self.r("0-3")).json
+    #expect(usual.isKnown && usual.nodeCount == 4 && usual.json == same)
+    let many: JSON = ["version": 1, "execution": ["R_lite": [["rank": "0-65535", "children": ["core": "0"]]]]]
+    let resources = RemoteResources(told: many)
+    #expect(resources.isKnown && resources.nodeCount == 65_536 && resources.text.utf8.count < 200)
+  }
+
+  /// What cannot be: the job goes on, on a node without a name.
+  @Test func resourcesThatCannotBeAreNotTaken() throws {
+    let many: JSON = ["version": 1, "execution": ["R_lite": [["rank": "0-1048575", "children": ["core": "0"]]]]]
+    let names = (0..<10_000).map { "\($0)" + String(repeating: "x", count: 50) }.joined(separator: ",")
+    let long: JSON = [
+      "version": 1,
+      "execution": ["R_lite": [["rank": "0-9999", "children": ["core": "0"]]], "nodelist": [.string(names)]],
+    ]
+    for told in [many, long, [:], "R", nil] {
+      let resources = RemoteResources(told: told)
+      #expect(!resources.isKnown && resources.nodeCount == 1 && resources.text.utf8.count < 200)
+      #expect(throws: Never.self) { try ResourceSet(resources.json) }
+    }
+    var job = try MirrorTests.mirroring()
+    let actions = job.handle(.remote([.urgency(0), .urgency(16), .started(at: 5, RemoteResources(told: many))]))
+    #expect(actions.contains { if case .allocate = $0 { true } else { false } })
+    #expect(actions.contains { if case .complain = $0 { true } else { false } })
+  }
+
+  /// What a scheduler keeps for itself is of no use at home.
+  @Test func muchOfASchedulersOwnIsLeftOut() throws {
+    let little = RemoteResources(told: Self.r("0-3", ["scheduling": "x"]))
+    #expect(little.json["scheduling"] == "x")
+    let much = RemoteResources(told: Self.r("0-3", ["scheduling": .string(String(repeating: "x", count: 1 << 20))]))
+    #expect(much.isKnown && much.nodeCount == 4 && much.json["scheduling"] == nil)
+  }
 }

@@ -9,8 +9,10 @@ import Testing
 @Suite struct MirrorTests {
   static let remote = JobID(rawValue: 99)
   static let target = Target(uri: FluxURI(local: "/b"), label: "b")
-  static let resources = ResourceSet(
-    ranks: [ResourceSet.Rank(rank: 0, host: "b0", cores: [0], gpus: [])], startTime: 0, expiration: 0, properties: [:])
+  static let resources = RemoteResources(
+    ResourceSet(
+      ranks: [ResourceSet.Rank(rank: 0, host: "b0", cores: [0], gpus: [])], startTime: 0, expiration: 0, properties: [:]
+    ))
 
   static func entry(_ name: String, _ context: JSONObject? = nil) -> EventlogEntry {
     EventlogEntry(timestamp: 1, name: name, context: context)

@@ -61,8 +61,10 @@ final class RemoteJob {
     waiters = []
   }
 
-  static let resources = ResourceSet(
-    ranks: [ResourceSet.Rank(rank: 0, host: "t", cores: [0], gpus: [])], startTime: 0, expiration: 0, properties: [:])
+  static let resources = RemoteResources(
+    ResourceSet(
+      ranks: [ResourceSet.Rank(rank: 0, host: "t", cores: [0], gpus: [])], startTime: 0, expiration: 0, properties: [:])
+  )
 
   /// As the agent's journal tells it, with the resources or without.
   static func told(_ event: Event, hasResources: Bool) -> RemoteEvent? {
