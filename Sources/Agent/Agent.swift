@@ -38,6 +38,8 @@ public struct Agent: Sendable {
     case job(JobID, DelegatedJob.Event)
     /// A target has had this job for a while, and nobody has followed it.
     case stray(TargetJournal.Stray, at: FluxURI)
+    /// This has happened to a job at its target, which waits meanwhile if it tells too much.
+    case told(JobID, [RemoteEvent], Backlog)
     /// A target is connected.
     case reachable(FluxURI)
     /// All jobs that were there when the agent attached have been named.
@@ -124,7 +126,7 @@ public struct Agent: Sendable {
   private static func name(of origin: FluxConnection) async throws -> String {
     let uri = try await origin.rpc("attr.get", ["name": "local-uri"])["value"]?.stringValue ?? origin.peer
     let host = try? await origin.rpc("attr.get", ["name": "hostname"])["value"]?.stringValue
-    return "\(host ?? "localhost"):\(uri)"
+    return "\(host ?? "localhost"):\(uri)".cut(to: Mark.maximumOriginLength)
   }
 
   /// The references of an empty directory (RFC 10, RFC 11), by the hash that an instance's content store uses.

@@ -41,6 +41,9 @@ struct Machines {
   mutating func take(_ input: Agent.Input) -> [Work] {
     switch input {
     case .job(let id, let event): return handle(event, of: id)
+    case .told(let id, let events, let backlog):
+      defer { backlog.take(events.count) }
+      return handle(.remote(events), of: id)
     case .stray(let found, let uri): return isStray(found, at: uri) ? [.judge(found, at: uri)] : []
     case .reachable(let uri): return resume(at: uri)
     case .originEnds:

@@ -278,7 +278,15 @@ struct Worker: Sendable {
   private func follow(_ id: JobID, _ remote: JobID, _ uri: FluxURI) async -> DelegatedJob.Event? {
     do {
       let sink = sink
-      try await pool.target(uri).journal.follow(remote) { sink.yield(.job(id, $0)) }
+      let journal = try await pool.target(uri).journal
+      let backlog = journal.backlog
+      await journal.follow(remote) { event in
+        if case .remote(let events) = event {
+          sink.yield(.told(id, events, backlog))
+        } else {
+          sink.yield(.job(id, event))
+        }
+      }
       return nil
     } catch { return .lost(FluxTarget.failure(error, uri.description)) }
   }

@@ -81,6 +81,9 @@ public struct Mark: Hashable, Sendable {
   /// and the same id submitted at the same time, to the microsecond, is the same job.
   public func names(sameJobAs other: Mark) -> Bool { id == other.id && submitted == other.submitted }
 
+  /// The longest `origin` of a mark, in bytes. A longer one is none of ours.
+  public static let maximumOriginLength = 1024
+
   /// The attribute that holds it.
   public static let attribute = "attributes.user.delegate"
 
@@ -95,6 +98,7 @@ public struct Mark: Hashable, Sendable {
   /// The mark in a jobspec, or nil when it has none.
   public init?(jobspec: JSON) {
     guard let mark = jobspec.value(at: Self.attribute), let origin = mark["origin"]?.stringValue,
+      origin.utf8.count <= Self.maximumOriginLength,
       let text = mark["id"]?.stringValue, let id = try? JobID(parsing: text),
       let submitted = mark["submitted"]?.doubleValue, mark["attempt"]?.intValue != nil
     else { return nil }

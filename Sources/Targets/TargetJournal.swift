@@ -10,7 +10,7 @@ import FluxWire
 /// One stream carries the events of all jobs, so that a job that waits costs nothing. What it says of a job that bears this origin's mark is
 /// kept until somebody follows the job: between its acceptance and its being followed nothing is missed.
 public actor TargetJournal {
-  /// Takes what has happened to a remote job.
+  /// Takes what has happened to a remote job. Of remote events it says when it has taken them: ``Backlog/take(_:)``.
   public typealias Listener = @Sendable (DelegatedJob.Event) -> Void
 
   /// The most jobs that are kept track of before somebody follows them; the oldest go first, and are looked up when they are followed.
@@ -19,34 +19,15 @@ public actor TargetJournal {
   private static let lookupWidth = 32
 
   private struct Follow {
+    /// Which one: the same job may be followed again while its past is still looked up.
+    let number: UInt64
     var listener: Listener
     var resources: RemoteResources?
     var hasEnded = false
     /// What has come while the past is being looked up; nil when it is not.
-    var later: [EventlogEntry]?
+    var later: KeptEvents?
     /// Ended with the remote job.
     var waiting: [AsyncStream<Never>.Continuation] = []
-  }
-
-  private struct Unclaimed {
-    var mark: Mark
-    var since = ContinuousClock.now
-    /// How many times as long it may be there before it is asked about again.
-    var patience = 1
-    var events: [EventlogEntry] = []
-    var resources: RemoteResources?
-
-    var isOver: Bool { events.contains { $0.name == "clean" } }
-
-    /// Whether it has ended before it was released: it has never run, and is no copy of anything.
-    var isDead: Bool { isOver && !wasReleased }
-
-    /// Whether it waits for nothing but its release.
-    var isHeld: Bool { !isOver && !wasReleased }
-
-    private var wasReleased: Bool {
-      events.contains { $0.name == "alloc" || ($0.name == "urgency" && $0.context?["urgency"]?.intValue != 0) }
-    }
   }
 
   /// A job that this origin has sent, that has not ended, and that nobody follows.
@@ -59,11 +40,14 @@ public actor TargetJournal {
     public var isHeld: Bool
   }
 
+  /// How much of what was told is still to be taken.
+  public nonisolated let backlog = Backlog()
   private let connection: FluxConnection
   /// The `origin` of the marks whose jobs are kept.
   private let origin: String
   private var follows: [JobID: Follow] = [:]
-  private var unclaimed: [JobID: Unclaimed] = [:]
+  private var unclaimed: [JobID: UnclaimedJob] = [:]
+  private var lastFollow: UInt64 = 0
   /// The ids in `unclaimed`, oldest first; may name jobs that were claimed since.
   private var order: [JobID] = []
   /// Jobs that were followed to their end, the last few thousand.
@@ -82,19 +66,26 @@ public actor TargetJournal {
 
   // MARK: The stream
 
+  /// The events that are asked for. Others change nothing, and are not kept if they come all the same.
+  private static let names: Set = ["submit", "urgency", "alloc", "start", "memo", "exception", "finish", "clean"]
+  /// How many messages of the journal may wait to be read, and how many bytes: beyond that the target is made to wait. A target that has many
+  /// active jobs tells of all of them at once.
+  private static let buffering = RPCStream.Buffering.pausing(4096, bytes: 16 << 20)
+
   /// Follows the target until its journal ends, and tells all listeners that it has.
   ///
   /// - Returns: why it has.
   public func run() async -> TargetFailure {
     var allow = JSONObject()
-    for name in ["submit", "urgency", "alloc", "start", "memo", "exception", "finish", "clean"] { allow[name] = 1 }
+    for name in Self.names { allow[name] = 1 }
     do {
       let stream = await connection.stream(
         "job-manager.events-journal", ["full": false, "allow": .object(allow)],
-        cancelTopic: "job-manager.events-journal-cancel")
+        cancelTopic: "job-manager.events-journal-cancel", buffering: Self.buffering)
       for try await response in stream {
         // What cannot be read, for it is nested too deeply, is of one job: the others go on.
         if let told = try? response.json() { take(told) }
+        await backlog.waitForRoom()
       }
       return stop(TargetFailure("\(connection.peer): its job manager has ended the journal", isTransient: true))
     } catch let error as RPCError where error.errnum == Errnum.notPermitted.rawValue {
@@ -118,6 +109,7 @@ public actor TargetJournal {
     guard number != -1 else { return ready() }
     let id = JobID(rawValue: UInt64(bitPattern: number))
     let events = (told["events"]?.arrayValue ?? []).compactMap { try? EventlogEntry($0) }
+      .filter { Self.names.contains($0.name) }
     if follows[id] != nil {
       if let resources = told["R"] { follows[id]?.resources = RemoteResources(told: resources) }
       return deliver(id, events)
@@ -128,8 +120,8 @@ public actor TargetJournal {
       guard mark.origin == origin || !isReady else { return }
       keep(id, mark)
     }
-    unclaimed[id]?.events += events
-    if let resources = told["R"] { unclaimed[id]?.resources = RemoteResources(told: resources) }
+    unclaimed[id]?.add(events)
+    if let resources = told["R"] { unclaimed[id]?.kept.add(RemoteResources(told: resources)) }
   }
 
   private func ready() {
@@ -175,7 +167,7 @@ public actor TargetJournal {
   public func forget(_ id: JobID) { unclaimed[id] = nil }
 
   private func keep(_ id: JobID, _ mark: Mark) {
-    unclaimed[id] = Unclaimed(mark: mark)
+    unclaimed[id] = UnclaimedJob(mark)
     order.append(id)
     guard order.count > 2 * Self.maximumUnclaimed else { return }
     order = order.filter { unclaimed[$0] != nil }
@@ -202,52 +194,70 @@ public actor TargetJournal {
   public func follow(_ id: JobID, _ listener: @escaping Listener) async {
     if let failure { return listener(.lost(failure)) }
     for waiting in follows[id]?.waiting ?? [] { waiting.finish() }
-    follows[id] = Follow(listener: listener)
-    if let known = unclaimed.removeValue(forKey: id) {
-      follows[id]?.resources = known.resources
-      listener(.following)
-      return deliver(id, known.events)
+    lastFollow += 1
+    follows[id] = Follow(number: lastFollow, listener: listener)
+    guard let known = unclaimed.removeValue(forKey: id)?.kept, known.isWhole else {
+      return await catchUp(id, lastFollow)
     }
-    await catchUp(id, listener)
+    follows[id]?.resources = known.resources
+    listener(.following)
+    deliver(id, known.events)
   }
 
   /// Looks up what has happened to a job before it was followed.
-  private func catchUp(_ id: JobID, _ listener: @escaping Listener) async {
-    follows[id]?.later = []
+  private func catchUp(_ id: JobID, _ number: UInt64) async {
+    follows[id]?.later = KeptEvents()
     do {
       var (events, resources) = try await gate.run { try await self.lookUp(id) }
       if resources == nil, follows[id]?.resources == nil,
-        follows[id]?.later?.contains(where: { $0.name == "start" }) == true
+        follows[id]?.later?.events.contains(where: { $0.name == "start" }) == true
       {
         resources = try await resourcesOf(id)
       }
-      // Nobody wants to know any more.
-      guard let later = follows[id]?.later else { return }
-      events += later
+      // Nobody wants to know any more, or it is followed anew.
+      guard let follow = follows[id], follow.number == number, let later = follow.later else { return }
+      guard later.isWhole else {
+        let words = "\(connection.peer) tells more of job \(id) than can be kept while it is looked up"
+        return lose(id, TargetFailure(words, isTransient: true))
+      }
+      events += later.events
       follows[id]?.later = nil
       if let resources { follows[id]?.resources = resources }
-      listener(.following)
+      follow.listener(.following)
       deliver(id, events)
     } catch {
-      follows[id] = nil
-      if let error = error as? RPCError, error.errnum == Errnum.noEntry.rawValue {
-        return listener(
-          .lost(TargetFailure("\(connection.peer) does not know job \(id) any more", isTransient: true)))
+      guard follows[id]?.number == number else { return }
+      guard let error = error as? RPCError, error.errnum == Errnum.noEntry.rawValue else {
+        return lose(id, FluxTarget.failure(error, connection.peer))
       }
-      listener(.lost(FluxTarget.failure(error, connection.peer)))
+      lose(id, TargetFailure("\(connection.peer) does not know job \(id) any more", isTransient: true))
     }
   }
 
+  private func lose(_ id: JobID, _ failure: TargetFailure) {
+    guard let follow = follows.removeValue(forKey: id) else { return }
+    for waiting in follow.waiting { waiting.finish() }
+    follow.listener(.lost(failure))
+  }
+
+  /// The most of a job's eventlog, or of its R, that is read, in bytes.
+  private static let maximumLookup = 16 << 20
+
   private func lookUp(_ id: JobID) async throws -> ([EventlogEntry], RemoteResources?) {
-    let answer = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["eventlog"], "flags": 0])
+    let request: JSON = ["id": id.json, "keys": ["eventlog"], "flags": 0]
+    let answer = try await connection.rpc("job-info.lookup", request, maximumLength: Self.maximumLookup)
     let events = try Eventlog(parsing: answer["eventlog"]?.stringValue ?? "").entries
+      .filter { Self.names.contains($0.name) }
     guard events.contains(where: { $0.name == "start" }) else { return (events, nil) }
     return (events, try await resourcesOf(id))
   }
 
   private func resourcesOf(_ id: JobID) async throws -> RemoteResources {
-    let found = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["R"], "flags": 0])
-    return RemoteResources(told: try? JSON(parsing: found["R"]?.stringValue ?? ""))
+    let request: JSON = ["id": id.json, "keys": ["R"], "flags": 0]
+    do {
+      let found = try await connection.rpc("job-info.lookup", request, maximumLength: Self.maximumLookup)
+      return RemoteResources(told: try? JSON(parsing: found["R"]?.stringValue ?? ""))
+    } catch let error as ConnectionError where error.code == .limit { return RemoteResources(told: nil) }
   }
 
   /// Whether nobody follows a job of this target.
@@ -261,7 +271,7 @@ public actor TargetJournal {
   private func deliver(_ id: JobID, _ entries: [EventlogEntry]) {
     guard let follow = follows[id] else { return }
     guard follow.later == nil else {
-      follows[id]?.later? += entries
+      for entry in entries { follows[id]?.later?.add(entry) }
       return
     }
     let events = entries.compactMap { Self.event($0, follow.resources) }
@@ -276,7 +286,9 @@ public actor TargetJournal {
       if ended.count > Self.maximumUnclaimed { ended = [] }
       ended.insert(id)
     }
-    if !events.isEmpty { follow.listener(.remote(events)) }
+    guard !events.isEmpty else { return }
+    backlog.add(events.count)
+    follow.listener(.remote(events))
   }
 
   private static func event(_ entry: EventlogEntry, _ resources: RemoteResources?) -> RemoteEvent? {

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: LGPL-3.0-only
+
+import Delegation
+import FluxJob
+
+/// What has happened to a job at a target, until somebody wants to know; up to a limit. What is more has to be looked up.
+struct KeptEvents {
+  /// The most events of a job that are kept, and the most bytes, its resources included. An ordinary one has a dozen, of 100 bytes each.
+  static let maximum = (events: 64, bytes: 64 << 10)
+
+  private(set) var events: [EventlogEntry] = []
+  private(set) var resources: RemoteResources?
+  /// Whether all that has happened is kept.
+  private(set) var isWhole = true
+  private var size = 0
+
+  mutating func add(_ entry: EventlogEntry) {
+    guard isWhole else { return }
+    events.append(entry)
+    grow(by: entry.line.utf8.count)
+  }
+
+  mutating func add(_ found: RemoteResources) {
+    guard isWhole else { return }
+    resources = found
+    grow(by: found.text.utf8.count)
+  }
+
+  private mutating func grow(by bytes: Int) {
+    size += bytes
+    guard size > Self.maximum.bytes || events.count > Self.maximum.events else { return }
+    isWhole = false
+    events = []
+    resources = nil
+  }
+}
