@@ -17,8 +17,20 @@ actor MarkFinder {
   private static let clockTolerance = 3600.0
   /// How many jobspecs are read at once.
   private static let searchWidth = 64
-  /// How many remote jobs are remembered. Beyond it the memory starts anew.
-  private static let maximumKnown = 200_000
+  /// The most bytes of a jobspec that is read beside others; a longer one is read alone.
+  private static let maximumLength = 1 << 20
+  /// What of a listing may wait to be read: so many responses, and so many bytes.
+  private static let buffering = RPCStream.Buffering.bounded(1 << 16, bytes: 64 << 20)
+
+  /// What a target may do while it is searched. Beyond that it cannot be seen.
+  struct Limits: Sendable {
+    /// The most jobs that it may list, in as many responses; and how many are remembered: beyond it the memory starts anew.
+    var jobs = 200_000
+    /// How long it may say nothing while it lists its jobs.
+    var idle = Duration.seconds(60)
+    /// How long that may take.
+    var total = Duration.seconds(600)
+  }
 
   private struct Key: Hashable {
     var id: JobID
@@ -30,6 +42,22 @@ actor MarkFinder {
     }
   }
 
+  /// A job of the target's, as it lists it.
+  private struct Listed {
+    var id: JobID
+    var hasRun: Bool
+    var isReleased: Bool
+    var isActive: Bool
+
+    init?(_ json: JSON) {
+      guard let id = JobID(json["id"]) else { return nil }
+      self.id = id
+      hasRun = json["t_run"]?.doubleValue != nil
+      isReleased = json["urgency"]?.intValue != 0
+      isActive = json["state"]?.intValue != Int64(JobState.inactive.rawValue)
+    }
+  }
+
   /// A job with a mark, and how much speaks for it among several.
   private struct Found {
     var copy: FluxTarget.Copy
@@ -37,11 +65,11 @@ actor MarkFinder {
     var isReleased: Bool
     var isActive: Bool
 
-    init(_ mark: Mark, _ id: JobID, _ listed: JSON) {
-      copy = FluxTarget.Copy(id: id, attempt: mark.attempt)
-      hasRun = listed["t_run"]?.doubleValue != nil
-      isReleased = listed["urgency"]?.intValue != 0
-      isActive = listed["state"]?.intValue != Int64(JobState.inactive.rawValue)
+    init(_ mark: Mark, _ listed: Listed) {
+      copy = FluxTarget.Copy(id: listed.id, attempt: mark.attempt)
+      hasRun = listed.hasRun
+      isReleased = listed.isReleased
+      isActive = listed.isActive
     }
 
     var isDead: Bool { !isActive && !hasRun && !isReleased }
@@ -63,10 +91,14 @@ actor MarkFinder {
   private var marks: [JobID: Mark?] = [:]
   private var waiting: [(Mark, CheckedContinuation<FluxTarget.Copy?, any Error>)] = []
   private var isSearching = false
+  private let limits: Limits
+  /// Lets those through that read a long jobspec.
+  private let alone = Gate(1)
 
-  init(_ connection: FluxConnection, userID: UInt32) {
+  init(_ connection: FluxConnection, userID: UInt32, limits: Limits = Limits()) {
     self.connection = connection
     self.userID = userID
+    self.limits = limits
   }
 
   func copy(of mark: Mark) async throws -> FluxTarget.Copy? {
@@ -96,6 +128,23 @@ actor MarkFinder {
 
   /// Looks at the jobs that have come since, and reads the marks of those that are not known yet.
   private func search(since submitted: Double) async throws {
+    let found = try await list(since: submitted)
+    if marks.count + found.count > limits.jobs { marks = [:] }
+    var rest = found.map(\.id).filter { marks[$0] == nil }[...]
+    while !rest.isEmpty {
+      try await read(rest.prefix(Self.searchWidth))
+      rest = rest.dropFirst(Self.searchWidth)
+    }
+    // How they fare changes: a copy that was there at the last search may be over.
+    copies = [:]
+    for listed in found {
+      guard case .some(.some(let mark)) = marks[listed.id] else { continue }
+      let copy = Found(mark, listed)
+      if !copy.isDead, copy.isBetter(than: copies[Key(mark)]) { copies[Key(mark)] = copy }
+    }
+  }
+
+  private func list(since submitted: Double) async throws -> [Listed] {
     let constraint: JSON = [
       "and": [
         ["userid": [.int(Int64(userID))]], ["t_submit": [.string(">=\(max(0, submitted - Self.clockTolerance))")]],
@@ -104,41 +153,51 @@ actor MarkFinder {
     let request: JSON = [
       "max_entries": 0, "attrs": ["t_submit", "t_run", "urgency", "state"], "since": 0.0, "constraint": constraint,
     ]
-    var found: [(id: JobID, listed: JSON)] = []
-    for try await response in await connection.stream("job-list.list", request) {
-      found += (try response.json()?["jobs"]?.arrayValue ?? []).compactMap { job in JobID(job["id"]).map { ($0, job) } }
-    }
-    if marks.count + found.count > Self.maximumKnown { marks = [:] }
-    var rest = found.map(\.id).filter { marks[$0] == nil }[...]
-    while !rest.isEmpty {
-      try await read(rest.prefix(Self.searchWidth))
-      rest = rest.dropFirst(Self.searchWidth)
-    }
-    // How they fare changes: a copy that was there at the last search may be over.
-    copies = [:]
-    for (id, listed) in found {
-      guard case .some(.some(let mark)) = marks[id] else { continue }
-      let copy = Found(mark, id, listed)
-      if !copy.isDead, copy.isBetter(than: copies[Key(mark)]) { copies[Key(mark)] = copy }
+    let stream = await connection.stream("job-list.list", request, buffering: Self.buffering)
+    let watch = IdleWatch()
+    let (peer, maximum) = (connection.peer, limits.jobs)
+    return try await watch.run(idle: limits.idle, total: limits.total, "\(peer): lists its jobs") {
+      var found: [Listed] = []
+      var responses = 0
+      for try await response in stream {
+        watch.touch()
+        responses += 1
+        let jobs = try response.json()?["jobs"]?.arrayValue ?? []
+        guard found.count + jobs.count <= maximum, responses <= maximum else {
+          throw ConnectionError(.limit, "\(peer): lists more than \(maximum) jobs")
+        }
+        found += jobs.compactMap { Listed($0) }
+      }
+      return found
     }
   }
 
   private func read(_ ids: ArraySlice<JobID>) async throws {
-    let connection = connection
+    let (connection, alone) = (connection, alone)
     let read = try await withThrowingTaskGroup(of: (JobID, Mark?).self) { group in
-      for id in ids { group.addTask { (id, try await Self.mark(of: id, connection)) } }
+      for id in ids { group.addTask { (id, try await Self.mark(of: id, connection, alone)) } }
       return try await group.reduce(into: []) { $0.append($1) }
     }
     for (id, mark) in read { marks.updateValue(mark, forKey: id) }
   }
 
-  private static func mark(of id: JobID, _ connection: FluxConnection) async throws -> Mark? {
+  private static func mark(of id: JobID, _ connection: FluxConnection, _ alone: Gate) async throws -> Mark? {
+    let request: JSON = ["id": id.json, "keys": ["jobspec"], "flags": 0]
     do {
-      let answer = try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["jobspec"], "flags": 0])
-      guard let text = answer["jobspec"]?.stringValue, let jobspec = try? JSON(parsing: text) else { return nil }
-      return Mark(jobspec: jobspec)
+      let answer: JSON
+      do { answer = try await connection.rpc("job-info.lookup", request, maximumLength: maximumLength) } catch let error
+        as ConnectionError where error.code == .limit
+      {
+        return try await alone.run { mark(in: try await connection.rpc("job-info.lookup", request)) }
+      }
+      return mark(in: answer)
     } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
       return nil
     }
+  }
+
+  private static func mark(in answer: JSON) -> Mark? {
+    guard let text = answer["jobspec"]?.stringValue, let jobspec = try? JSON(parsing: text) else { return nil }
+    return Mark(jobspec: jobspec)
   }
 }
