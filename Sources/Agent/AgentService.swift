@@ -26,21 +26,36 @@ struct AgentService: Sendable {
   let log: OriginLog
   let sink: AsyncStream<Agent.Input>.Continuation
 
+  /// How many requests are answered at once; those that come then are refused.
+  static let maximumRequests = 16
+
   /// Answers until cancelled.
   func run(_ requests: AsyncStream<Message>) async {
+    let slots = Slots(Self.maximumRequests)
     await withDiscardingTaskGroup { group in
       for await request in requests {
+        guard ShellService.mayAsk(request) else {
+          await origin.respond(to: request, errnum: Errnum.notPermitted.rawValue)
+          continue
+        }
+        guard slots.take() else {
+          let words = "the agent answers \(Self.maximumRequests) requests already: try again in a moment"
+          await origin.respond(to: request, errnum: Errnum.busy.rawValue, text: words)
+          continue
+        }
         group.addTask {
-          do {
-            guard ShellService.mayAsk(request) else { throw RPCError(errnum: 1, text: nil, topic: request.topic ?? "") }
-            await origin.respond(to: request, try await answer(request))
-          } catch let error as RPCError {
-            await origin.respond(to: request, errnum: error.errnum, text: error.text)
-          } catch { await origin.respond(to: request, errnum: Errnum.invalid.rawValue, text: "\(error)") }
+          await serve(request)
+          slots.giveBack()
         }
       }
       group.cancelAll()
     }
+  }
+
+  private func serve(_ request: Message) async {
+    do { await origin.respond(to: request, try await answer(request)) } catch let error as RPCError {
+      await origin.respond(to: request, errnum: error.errnum, text: error.text)
+    } catch { await origin.respond(to: request, errnum: Errnum.invalid.rawValue, text: "\(error)") }
   }
 
   private func answer(_ request: Message) async throws -> JSON {

@@ -39,24 +39,46 @@ struct ShellService: Sendable {
     }
   }
 
+  /// How many streams of one job, such as terminals, are passed on at once; those that come then are refused.
+  static let maximumStreams = 64
+
   /// Serves until cancelled.
   func run(_ requests: AsyncStream<Message>, _ shell: Shell) async {
+    let streams = ClientStreams(Self.maximumStreams)
     await withDiscardingTaskGroup { group in
       for await request in requests {
         guard Self.mayAsk(request) else {
           await origin.respond(to: request, errnum: Errnum.notPermitted.rawValue)
           continue
         }
+        if request.topic == "\(name).disconnect" { streams.drop(request.routes ?? []) }
         // One after the other: standard input has an order.
-        if request.options.contains(.streaming) {
-          group.addTask { await self.stream(request, shell) }
-        } else {
+        guard request.options.contains(.streaming) else {
           await forward(request, shell)
+          continue
+        }
+        guard let (number, gone) = streams.begin(request.routes ?? []) else {
+          let words = "\(Self.maximumStreams) streams go to the job's shell already"
+          await origin.respond(to: request, errnum: Errnum.again.rawValue, text: words)
+          continue
+        }
+        group.addTask {
+          await self.stream(request, shell, until: gone)
+          streams.end(request.routes ?? [], number)
         }
       }
       group.cancelAll()
     }
     await origin.withdraw(name)
+  }
+
+  private func stream(_ request: Message, _ shell: Shell, until gone: AsyncStream<Never>) async {
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask { await stream(request, shell) }
+      group.addTask { for await _ in gone {} }
+      await group.next()
+      group.cancelAll()
+    }
   }
 
   /// As a shell does (flux-core `shell/svc.c`): the agent has the owner's rights at the target, so nobody else may speak through it.
@@ -85,7 +107,9 @@ struct ShellService: Sendable {
   private func stream(_ request: Message, _ shell: Shell) async {
     do {
       let payload = try request.json()
-      for try await response in await target.stream(topic(request, shell), payload, node: shell.rank) {
+      let stream = await target.stream(
+        topic(request, shell), payload, node: shell.rank, buffering: .bounded(4096, bytes: 8 << 20))
+      for try await response in stream {
         await origin.respond(to: request, try response.json())
       }
       await origin.respond(to: request, errnum: Errnum.noData.rawValue)

@@ -40,7 +40,11 @@ actor TargetPool {
   /// How many connections there are at once that serve one job each.
   private static let maximumOwnConnections = 16
 
+  /// How many of these one target may have: its jobs leave some to others.
+  private static let maximumShare = 4
+
   private let ownConnections = Gate(maximumOwnConnections)
+  private let shares = TargetGates(maximumShare)
   private let configuration: FluxConnection.Configuration
   /// The origin's name in marks.
   private let origin: String
@@ -127,12 +131,15 @@ actor TargetPool {
   nonisolated func withOwnConnection(
     to uri: FluxURI, _ body: @escaping @Sendable (FluxConnection) async throws -> Void
   ) async throws {
-    try await ownConnections.run {
-      try await FluxConnection.withConnection(to: uri, configuration: configuration, logger: log.logger) { connection in
-        try await withTaskCancellationHandler {
-          try await body(connection)
-        } onCancel: {
-          connection.cancel()
+    try await shares.run(uri) {
+      try await ownConnections.run {
+        try await FluxConnection.withConnection(to: uri, configuration: configuration, logger: log.logger) {
+          connection in
+          try await withTaskCancellationHandler {
+            try await body(connection)
+          } onCancel: {
+            connection.cancel()
+          }
         }
       }
     }
