@@ -15,7 +15,7 @@ actor TargetPool {
   static let idleTime = Duration.seconds(300)
 
   private enum State {
-    case opening([CheckedContinuation<FluxTarget, any Error>])
+    case opening
     case open(FluxTarget, lastUse: ContinuousClock.Instant)
   }
 
@@ -53,6 +53,8 @@ actor TargetPool {
   private let governor: TargetGovernor
   private let sink: AsyncStream<Agent.Input>.Continuation
   private var slots: [FluxURI: Slot] = [:]
+  /// Who waits for a target that is being opened. Not in its slot: a hundred thousand jobs may, and each would copy those before.
+  private var waiting: [FluxURI: [CheckedContinuation<FluxTarget, any Error>]] = [:]
   private var lastNumber: UInt64 = 0
   /// What the last connections that could not be made, or have ended, have come to; it stays when the target is connected again.
   private var failures: [FluxURI: Failure] = [:]
@@ -148,7 +150,7 @@ actor TargetPool {
   /// Connects to a target that is not connected, for whoever may want it.
   func open(_ uri: FluxURI) {
     guard slots[uri] == nil, slots.count < Self.maximumTargets, !isStopped else { return }
-    begin(uri, [])
+    begin(uri)
   }
 
   // MARK: How it stands
@@ -221,18 +223,16 @@ actor TargetPool {
     }
   }
 
-  private func begin(_ uri: FluxURI, _ waiting: [CheckedContinuation<FluxTarget, any Error>]) {
+  private func begin(_ uri: FluxURI) {
     lastNumber += 1
-    slots[uri] = Slot(number: lastNumber, state: .opening(waiting))
+    slots[uri] = Slot(number: lastNumber, state: .opening)
     want.yield((uri, lastNumber))
   }
 
   private func wait(_ uri: FluxURI, _ continuation: CheckedContinuation<FluxTarget, any Error>) {
-    switch slots[uri]?.state {
-    case .open(let target, _): continuation.resume(returning: target)
-    case .opening(let waiting): slots[uri]?.state = .opening(waiting + [continuation])
-    case nil: begin(uri, [continuation])
-    }
+    if case .open(let target, _) = slots[uri]?.state { return continuation.resume(returning: target) }
+    if slots[uri] == nil { begin(uri) }
+    waiting[uri, default: []].append(continuation)
   }
 
   /// Keeps the connections until cancelled.
@@ -315,11 +315,11 @@ actor TargetPool {
   }
 
   private func opened(_ uri: FluxURI, _ number: UInt64, _ target: FluxTarget) {
-    guard let slot = slots[uri], slot.number == number, case .opening(let waiting) = slot.state else { return }
+    guard let slot = slots[uri], slot.number == number, case .opening = slot.state else { return }
     slots[uri]?.state = .open(target, lastUse: .now)
     failures[uri]?.backOff = nil
     governor.noteConnection(uri, succeeded: true)
-    for continuation in waiting { continuation.resume(returning: target) }
+    for continuation in waiting.removeValue(forKey: uri) ?? [] { continuation.resume(returning: target) }
     sink.yield(.reachable(uri))
   }
 
@@ -327,10 +327,10 @@ actor TargetPool {
     guard let slot = slots[uri], slot.number == number else { return }
     slots[uri] = nil
     guard let error else { return }
-    var waiting: [CheckedContinuation<FluxTarget, any Error>]?
-    if case .opening(let those) = slot.state { waiting = those }
-    note(FluxTarget.failure(error, uri.description), of: uri, number, wasOpen: waiting == nil)
-    for continuation in waiting ?? [] { continuation.resume(throwing: error) }
+    var wasOpen = false
+    if case .open = slot.state { wasOpen = true }
+    note(FluxTarget.failure(error, uri.description), of: uri, number, wasOpen: wasOpen)
+    for continuation in waiting.removeValue(forKey: uri) ?? [] { continuation.resume(throwing: error) }
   }
 
   /// Returns when nobody has used the connection for a while, or when it is not the target's any more.
