@@ -114,7 +114,7 @@ import Testing
 
   /// Whatever was printed is whole at home, and no commit is much larger than 1 MiB.
   @Test func muchOutputInAMomentIsWhole() async throws {
-    let burst = Burst(count: 40)
+    let burst = Burst(count: 20)
     let commits = try await Self.copy(burst)
     #expect(Self.whole("output", commits) == Eventlog(entries: burst.output).text)
     #expect(commits.allSatisfy { $0.values.allSatisfy { $0.utf8.count <= 1 << 20 } })
