@@ -12,7 +12,8 @@ struct KeptEvents {
   private(set) var resources: RemoteResources?
   /// Whether all that has happened is kept.
   private(set) var isWhole = true
-  private var size = 0
+  /// How many bytes are kept.
+  private(set) var size = 0
 
   mutating func add(_ entry: EventlogEntry) {
     guard isWhole else { return }
@@ -28,9 +29,14 @@ struct KeptEvents {
 
   private mutating func grow(by bytes: Int) {
     size += bytes
-    guard size > Self.maximum.bytes || events.count > Self.maximum.events else { return }
+    if size > Self.maximum.bytes || events.count > Self.maximum.events { drop() }
+  }
+
+  /// Keeps nothing any more.
+  mutating func drop() {
     isWhole = false
     events = []
     resources = nil
+    size = 0
   }
 }

@@ -15,6 +15,8 @@ public actor TargetJournal {
 
   /// The most jobs that are kept track of before somebody follows them; the oldest go first, and are looked up when they are followed.
   public static let maximumUnclaimed = 8192
+  /// The most bytes that are kept of all of them together.
+  private static let maximumKept = 64 << 20
   /// How many look-ups of jobs that the journal says nothing of are under way at once.
   private static let lookupWidth = 32
 
@@ -47,6 +49,9 @@ public actor TargetJournal {
   private let origin: String
   private var follows: [JobID: Follow] = [:]
   private var unclaimed: [JobID: UnclaimedJob] = [:]
+  /// How many bytes are kept of them.
+  private var keptSize = 0
+  private let maximumKept: Int
   private var lastFollow: UInt64 = 0
   /// The ids in `unclaimed`, oldest first; may name jobs that were claimed since.
   private var order: [JobID] = []
@@ -60,8 +65,14 @@ public actor TargetJournal {
 
   /// A journal; ``run()`` opens it.
   public init(_ connection: FluxConnection, origin: String) {
+    self.init(connection, origin: origin, maximumKept: Self.maximumKept)
+  }
+
+  /// One that keeps so many bytes of the jobs that nobody follows.
+  init(_ connection: FluxConnection, origin: String, maximumKept: Int) {
     self.connection = connection
     self.origin = origin
+    self.maximumKept = maximumKept
   }
 
   // MARK: The stream
@@ -120,8 +131,17 @@ public actor TargetJournal {
       guard mark.origin == origin || !isReady else { return }
       keep(id, mark)
     }
+    keptSize -= unclaimed[id]?.kept.size ?? 0
     unclaimed[id]?.add(events)
     if let resources = told["R"] { unclaimed[id]?.kept.add(RemoteResources(told: resources)) }
+    if keptSize + (unclaimed[id]?.kept.size ?? 0) > maximumKept { unclaimed[id]?.kept.drop() }
+    keptSize += unclaimed[id]?.kept.size ?? 0
+  }
+
+  @discardableResult private func claim(_ id: JobID) -> UnclaimedJob? {
+    guard let job = unclaimed.removeValue(forKey: id) else { return nil }
+    keptSize -= job.kept.size
+    return job
   }
 
   private func ready() {
@@ -164,14 +184,14 @@ public actor TargetJournal {
   }
 
   /// A job is its owner's, and nobody has to ask for it any more.
-  public func forget(_ id: JobID) { unclaimed[id] = nil }
+  public func forget(_ id: JobID) { claim(id) }
 
   private func keep(_ id: JobID, _ mark: Mark) {
     unclaimed[id] = UnclaimedJob(mark)
     order.append(id)
     guard order.count > 2 * Self.maximumUnclaimed else { return }
     order = order.filter { unclaimed[$0] != nil }
-    for id in order.dropLast(Self.maximumUnclaimed) { unclaimed[id] = nil }
+    for id in order.dropLast(Self.maximumUnclaimed) { claim(id) }
     order = order.suffix(Self.maximumUnclaimed)
   }
 
@@ -185,6 +205,7 @@ public actor TargetJournal {
     }
     follows = [:]
     unclaimed = [:]
+    keptSize = 0
     return failure
   }
 
@@ -196,7 +217,7 @@ public actor TargetJournal {
     for waiting in follows[id]?.waiting ?? [] { waiting.finish() }
     lastFollow += 1
     follows[id] = Follow(number: lastFollow, listener: listener)
-    guard let known = unclaimed.removeValue(forKey: id)?.kept, known.isWhole else {
+    guard let known = claim(id)?.kept, known.isWhole else {
       return await catchUp(id, lastFollow)
     }
     follows[id]?.resources = known.resources

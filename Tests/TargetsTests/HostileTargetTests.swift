@@ -21,12 +21,12 @@ import Testing
   ///
   /// - Parameter script: answers all that is asked.
   static func withJournal(
-    _ script: @escaping FakeInstance.Script,
+    maximumKept: Int = 1 << 20, _ script: @escaping FakeInstance.Script,
     _ body: @escaping @Sendable (TargetJournal, FluxConnection) async throws -> Void
   ) async throws {
     try await FakeInstance.with(script: script) { uri in
       try await FluxConnection.withConnection(to: uri, logger: logger) { connection in
-        let journal = TargetJournal(connection, origin: mark.origin)
+        let journal = TargetJournal(connection, origin: mark.origin, maximumKept: maximumKept)
         try await withThrowingTaskGroup(of: Void.self) { group in
           group.addTask { _ = await journal.run() }
           defer { group.cancelAll() }
@@ -139,6 +139,30 @@ import Testing
       // What it is, is known all the same: it was released.
       #expect(await journal.strays(since: .zero).map(\.isHeld) == [false])
       #expect(await Self.follow(journal, until: Self.isRemote) == [.following, .remote([.urgency(3)])])
+    }
+  }
+
+  /// Of all jobs together so much is kept.
+  @Test func soMuchIsKeptOfAllJobs() async throws {
+    let memo = Self.event("memo", ["x": .string(String(repeating: "x", count: 600))])
+    let jobspec: JSON = ["attributes": ["user": ["delegate": Self.other.json]]]
+    try await Self.withJournal(maximumKept: 1000) { request, peer in
+      switch request.topic {
+      case "job-manager.events-journal":
+        try await peer.answer(request, ["id": 100, "events": [memo], "jobspec": jobspec])
+        try await peer.answer(request, Self.told([memo], ["jobspec": Self.jobspec]))
+        try await peer.answer(request, Self.sentinel)
+      default: try await peer.refuse(request, .notImplemented)
+      }
+    } _: { journal, _ in
+      try await journal.waitUntilReady()
+      guard case .lost? = await Self.follow(journal, until: Self.isRemote).last else {
+        Issue.record("the second job was not looked up")
+        return
+      }
+      let (events, sink) = AsyncStream<DelegatedJob.Event>.makeStream()
+      await journal.follow(JobID(rawValue: 100)) { sink.yield($0) }
+      #expect(await events.first { Self.isRemote($0) || Self.isLost($0) }.map(Self.isRemote) == true)
     }
   }
 
