@@ -8,27 +8,28 @@ import FluxJob
 enum LogLines {
   /// The most bytes of a line. A commit of it has a third more, and home takes no message of any length.
   static let maximumLength = 1 << 20
-  /// The most bytes of a task's output in one line, when it was too long for one: escaped, it has at most six times as many.
-  static let pieceLength = 128 << 10
+  /// How much less of a task's output is in each line when it was too long for one: escaped, it may have six times as many bytes.
+  private static let pieces = 8
 
   /// Output that is too long comes in several lines. Any other entry that is has a word in its place.
-  static func lines(of entry: EventlogEntry) -> [String] {
+  static func lines(of entry: EventlogEntry, limit: Int = maximumLength) -> [String] {
     let line = entry.line
-    guard line.utf8.count > maximumLength else { return [line] }
-    let pieces = pieces(of: entry).map(\.line)
-    guard !pieces.isEmpty, pieces.allSatisfy({ $0.utf8.count <= maximumLength }) else {
+    guard line.utf8.count > limit else { return [line] }
+    let pieces = pieces(of: entry, limit / Self.pieces).map(\.line)
+    guard !pieces.isEmpty, pieces.allSatisfy({ $0.utf8.count <= limit }) else {
       return [note(of: entry, line.utf8.count).line]
     }
     return pieces
   }
 
-  /// A task's output in pieces, each of whole characters, or of whole groups of Base64. Whether it is the last comes with the last.
-  private static func pieces(of entry: EventlogEntry) -> [EventlogEntry] {
+  /// A task's output in pieces, each of whole characters, or of whole groups of Base64, for the length is a multiple of four. Whether it is the
+  /// last comes with the last.
+  private static func pieces(of entry: EventlogEntry, _ length: Int) -> [EventlogEntry] {
     guard entry.name == "data", let context = entry.context, let data = context["data"]?.stringValue else { return [] }
     var pieces: [EventlogEntry] = []
     var rest = data[...]
     while !rest.isEmpty {
-      var end = rest.utf8.index(rest.startIndex, offsetBy: pieceLength, limitedBy: rest.endIndex) ?? rest.endIndex
+      var end = rest.utf8.index(rest.startIndex, offsetBy: length, limitedBy: rest.endIndex) ?? rest.endIndex
       while end < rest.endIndex, rest.utf8[end] & 0xC0 == 0x80 { end = rest.utf8.index(before: end) }
       var piece = context
       piece["data"] = .string(String(rest[..<end]))
