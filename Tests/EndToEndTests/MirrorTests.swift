@@ -29,6 +29,15 @@ import Testing
     }
   }
 
+  /// What a job prints within moments is whole, however much it is, and however long its lines.
+  @Test(arguments: Host.available) func muchAtOnce(_ host: Host) async throws {
+    try await withPair(host) { a, _ in
+      let script = "head -c 6000000 /dev/zero | tr '\\0' x; echo"
+      let ran = try await run([a.host.program, "run", "-S", "system.delegate=bee", "sh", "-c", script], uri: a.uri)
+      #expect(ran.code == 0 && ran.out == String(repeating: "x", count: 6_000_000) + "\n", "\(ran.out.utf8.count)")
+    }
+  }
+
   @Test(arguments: Host.available) func theEventlogTellsTheWay(_ host: Host) async throws {
     try await withPair(host) { a, _ in
       let submitted = try await a("submit", "--urgency=20", "-S", "system.delegate=bee", "-N2", "-n2", "true")
