@@ -30,7 +30,7 @@ import Testing
             group.addTask { try await writer.put("k\(number)", value) }
           }
           // All wait when the first commit begins.
-          while await writer.count < 10 { await Task.yield() }
+          while await writer.count < 10 { try await Task.sleep(for: .milliseconds(2)) }
           group.addTask { await writer.run() }
           for _ in 0..<10 { try await group.next() }
           group.cancelAll()
