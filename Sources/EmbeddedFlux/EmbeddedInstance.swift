@@ -36,6 +36,8 @@ public final class EmbeddedInstance: Sendable {
     public var settings: JSON
     /// The directory in which its jobs are kept; nil keeps them in memory only.
     public var stateDirectory: String?
+    /// How long the instance goes on at its end for those that follow its jobs: until nothing was asked for so long, and so long at most.
+    var calm = (silence: Duration.milliseconds(200), patience: Duration.seconds(5))
 
     /// A configuration; cores default to the machine's.
     public init(
@@ -71,11 +73,13 @@ public final class EmbeddedInstance: Sendable {
   public let uri: FluxURI
   let core: NIOLoopBound<InstanceCore>
   let loop: any EventLoop
+  private let calm: (silence: Duration, patience: Duration)
 
-  private init(uri: FluxURI, core: NIOLoopBound<InstanceCore>, loop: any EventLoop) {
+  private init(uri: FluxURI, core: NIOLoopBound<InstanceCore>, loop: any EventLoop, _ configuration: Configuration) {
     self.uri = uri
     self.core = core
     self.loop = loop
+    calm = configuration.calm
   }
 
   /// Starts an instance, runs `body`, and stops the instance with everything that runs in it.
@@ -110,7 +114,7 @@ public final class EmbeddedInstance: Sendable {
       try? await reactor.stop()
       throw error
     }
-    let instance = EmbeddedInstance(uri: uri, core: core, loop: loop)
+    let instance = EmbeddedInstance(uri: uri, core: core, loop: loop, configuration)
     let server: any Channel
     do { server = try await listen(path, core, loop) } catch {
       await instance.stop()
@@ -189,26 +193,25 @@ public final class EmbeddedInstance: Sendable {
     await wait { core.value.isQuiet }
     try? await loop.submit { core.value.stopProcesses() }.get()
     await wait { core.value.isIdle }
-    if (try? await loop.submit { core.value.isFollowed }.get()) ?? false { await letFollowersRead() }
+    await letFollowersRead()
     try? await loop.submit { core.value.sayGoodbye() }.get()
     await wait(100) { core.value.isGoodbyeHeard }
     try? await loop.submit { core.value.close() }.get()
     try? await loop.submit { core.value.writer }.get()?.stop()
   }
 
-  /// For how long nothing is asked by somebody who has nothing more to ask.
-  private static let calm = Duration.milliseconds(200)
-
   /// Who follows all jobs, as an agent that has sent some here does, has heard of their end now, and then asks for what they have written. That is
-  /// answered first: for as long as something is asked every ``calm``, and 5 s at most.
+  /// answered first, for as long as somebody follows and goes on to ask.
   private func letFollowersRead() async {
     let core = core
-    var last: UInt64?
-    for _ in 0..<25 {
-      let received = (try? await loop.submit { core.value.received }.get()) ?? nil
-      if received != nil, received == last { return }
-      last = received
-      try? await Task.sleep(for: Self.calm)
+    let end = ContinuousClock.now + calm.patience
+    var last: (received: UInt64?, at: ContinuousClock.Instant) = (nil, .now)
+    while ContinuousClock.now < end {
+      let seen = try? await loop.submit { (core.value.isFollowed, core.value.received) }.get()
+      guard let (isFollowed, received) = seen, isFollowed else { return }
+      if received == nil || received != last.received { last = (received, .now) }
+      if ContinuousClock.now - last.at >= calm.silence { return }
+      try? await Task.sleep(for: .milliseconds(20))
     }
   }
 
