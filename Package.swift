@@ -133,7 +133,7 @@ let package = Package(
       swiftSettings: strict, linkerSettings: exportHostSymbols),
     // What tests of real processes share.
     .target(
-      name: "TestSupport", dependencies: nio + ["FluxJob", "FluxWire", subprocess, systemPackage],
+      name: "TestSupport", dependencies: nio + ["FluxJob", "FluxWire", "FluxConnection", subprocess, systemPackage],
       path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(
       name: "EndToEndTests",

@@ -22,7 +22,7 @@ import Testing
       commits.withLock { $0.append((count, payload?.text.utf8.count ?? 0)) }
       try await peer.answer(request, [:])
     } body: { uri in
-      try await FluxConnection.withConnection(to: uri, logger: Self.logger) { connection in
+      try await FluxConnection.withConnection(to: uri, configuration: .patient, logger: Self.logger) { connection in
         let writer = KVSWriter(connection)
         try await withThrowingTaskGroup(of: Void.self) { group in
           for number in 0..<10 {

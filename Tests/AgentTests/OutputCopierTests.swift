@@ -69,11 +69,11 @@ import Testing
         if request.topic == "kvs.commit" { try commits.withLock { $0.append(try Self.texts(try request.json())) } }
         try await peer.answer(request, [:])
       } body: { origin in
-        try await FluxConnection.withConnection(to: origin, logger: logger) { origin in
+        try await FluxConnection.withConnection(to: origin, configuration: .patient, logger: logger) { origin in
           let log = OriginLog(origin, fallback: logger)
           let (_, sink) = AsyncStream<Agent.Input>.makeStream()
           let pool = TargetPool(
-            configuration: FluxConnection.Configuration(), origin: "here", probeTimeout: .seconds(60), log: log,
+            configuration: .patient, origin: "here", probeTimeout: .seconds(600), log: log,
             governor: TargetGovernor(sink: sink), sink: sink)
           let id = mark.id
           let guest = GuestJob(

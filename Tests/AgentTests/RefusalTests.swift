@@ -33,7 +33,7 @@ import Testing
     return try await FakeInstance.with { message, _ in
       if message.kind == .response { sink.yield(message) }
     } body: { uri in
-      try await FluxConnection.withConnection(to: uri, logger: logger) { origin in
+      try await FluxConnection.withConnection(to: uri, configuration: .patient, logger: logger) { origin in
         let (requests, source) = AsyncStream<Message>.makeStream()
         for number in 1...UInt32(count + 1) { source.yield(request(number, options)) }
         return await withThrowingTaskGroup(of: Void.self) { group in
@@ -52,7 +52,7 @@ import Testing
       let log = OriginLog(origin, fallback: Self.logger)
       let governor = TargetGovernor(sink: sink)
       let pool = TargetPool(
-        configuration: FluxConnection.Configuration(), origin: "here", probeTimeout: .seconds(60), log: log,
+        configuration: .patient, origin: "here", probeTimeout: .seconds(600), log: log,
         governor: governor, sink: sink)
       let service = AgentService(
         origin: origin, settings: Settings(governor), pool: pool, governor: governor,
@@ -67,7 +67,7 @@ import Testing
   @Test func aShellHasSoManyStreams() async throws {
     let response = try await FakeInstance.with { _, _ in
     } body: { uri in
-      try await FluxConnection.withConnection(to: uri, logger: Self.logger) { target in
+      try await FluxConnection.withConnection(to: uri, configuration: .patient, logger: Self.logger) { target in
         try await Self.refusal(after: ShellService.maximumStreams, .streaming) { origin, requests in
           let context: JSONObject = ["service": "1-shell-x", "leader-rank": 0]
           let entry = EventlogEntry(timestamp: 1, name: "shell.init", context: context)

@@ -17,10 +17,10 @@ import Testing
   /// How many of those that want a target at once get it, and how many are told why not.
   private static func ask(_ count: Int, script: @escaping FakeInstance.Script) async throws -> (got: Int, lost: Int) {
     try await FakeInstance.with(script: script) { uri in
-      try await FluxConnection.withConnection(to: uri, logger: logger) { origin in
+      try await FluxConnection.withConnection(to: uri, configuration: .patient, logger: logger) { origin in
         let (_, sink) = AsyncStream<Agent.Input>.makeStream()
         let pool = TargetPool(
-          configuration: FluxConnection.Configuration(), origin: "here", probeTimeout: .seconds(600),
+          configuration: .patient, origin: "here", probeTimeout: .seconds(600),
           log: OriginLog(origin, fallback: logger), governor: TargetGovernor(sink: sink), sink: sink)
         return await withTaskGroup(of: Void.self) { group in
           group.addTask { await pool.run() }

@@ -93,7 +93,7 @@ import Testing
     // Each is short enough, and all together are not.
     let long = String(repeating: "{{jobid.words}}", count: 2000)
     #expect(template.render(command: ["sh", long], task)?.count == 2)
-    #expect(template.render(command: Array(repeating: long, count: 1_000_000), task) == nil)
+    #expect(template.render(command: Array(repeating: long, count: 1000), task) == nil)
   }
 
   /// As when the system itself says so.

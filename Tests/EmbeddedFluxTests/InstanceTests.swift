@@ -23,13 +23,6 @@ import Testing
     return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  /// For a machine that is very busy.
-  static var patient: FluxConnection.Configuration {
-    var configuration = FluxConnection.Configuration()
-    configuration.localTimeout = .seconds(60)
-    return configuration
-  }
-
   /// Starts an instance and connects to it.
   @discardableResult
   static func withInstance<Result: Sendable>(
@@ -38,7 +31,7 @@ import Testing
   ) async throws -> Result {
     let configuration = EmbeddedInstance.Configuration(name: "n", nodes: nodes, coresPerNode: cores)
     return try await EmbeddedInstance.withInstance(configuration, logger: logger) { instance in
-      try await FluxConnection.withConnection(to: instance.uri, configuration: patient, logger: logger) {
+      try await FluxConnection.withConnection(to: instance.uri, configuration: .patient, logger: logger) {
         try await body(instance, $0)
       }
     }

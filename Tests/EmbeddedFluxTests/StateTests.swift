@@ -27,7 +27,7 @@ import Testing
       name: "n", nodes: 2, coresPerNode: 2, settings: settings, stateDirectory: directory)
     return try await EmbeddedInstance.withInstance(configuration, logger: InstanceTests.logger) { instance in
       try await FluxConnection.withConnection(
-        to: instance.uri, configuration: InstanceTests.patient, logger: InstanceTests.logger
+        to: instance.uri, configuration: .patient, logger: InstanceTests.logger
       ) {
         try await body(instance, $0)
       }
@@ -207,15 +207,17 @@ import Testing
   @Test func nothingIsAnsweredBeforeItIsWritten() async throws {
     try await Self.withDirectory { directory in
       let mark = directory + "/ran"
-      try await Self.withInstance(directory) { _, connection in
+      try await Self.withInstance(directory) { instance, connection in
         _ = try await InstanceTests.submit(connection, InstanceTests.jobspec(["true"]), urgency: 0)
         let unlock = try Self.lockDatabase(directory)
+        let received = try await instance.received()
         let isAnswered = Flag()
         let answer = Task {
           let id = try await InstanceTests.submit(connection, InstanceTests.jobspec(["touch", mark]))
           await isAnswered.set()
           return id
         }
+        while try await instance.received() == received { try await Task.sleep(for: .milliseconds(5)) }
         let listing = Task { try await connection.rpc("job-list.list", ["max_entries": 0, "attrs": []]) }
         try await Task.sleep(for: .milliseconds(300))
         await #expect(!isAnswered.isSet && access(mark, F_OK) != 0)
@@ -289,5 +291,13 @@ import Testing
     batch.empty(place)
     batch.append("c\n", to: place)
     #expect(batch.lines == [place: "c\n", other: "d\n"] && batch.emptied == [place])
+  }
+}
+
+extension EmbeddedInstance {
+  /// How many messages have come from clients.
+  fileprivate func received() async throws -> UInt64 {
+    let core = core
+    return try await loop.submit { core.value.broker.received }.get()
   }
 }

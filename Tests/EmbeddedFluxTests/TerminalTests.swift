@@ -201,7 +201,8 @@ import Testing
     try await InstanceTests.withInstance { instance, connection in
       let id = try await Self.submit(connection, "echo a; read x; echo b", ["interactive": 1, "capture": 1])
       try await InstanceTests.wait(connection, id, for: "shell.start", path: "guest.exec.eventlog")
-      try await FluxConnection.withConnection(to: instance.uri, logger: InstanceTests.logger) { other in
+      try await FluxConnection.withConnection(to: instance.uri, configuration: .patient, logger: InstanceTests.logger) {
+        other in
         try await Self.readSomething(other, id)
       }
       for try await response in await connection.stream(Self.topic(id), ["type": "attach", "mode": "wo"]) {

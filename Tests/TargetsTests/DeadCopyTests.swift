@@ -20,7 +20,8 @@ struct DeadCopyTests {
   ) async throws {
     let configuration = EmbeddedInstance.Configuration(name: "n", nodes: 1, coresPerNode: 2)
     try await EmbeddedInstance.withInstance(configuration, logger: Self.logger) { instance in
-      try await FluxConnection.withConnection(to: instance.uri, logger: Self.logger) { connection in
+      try await FluxConnection.withConnection(to: instance.uri, configuration: .patient, logger: Self.logger) {
+        connection in
         let journal = TargetJournal(connection, origin: "here")
         try await withThrowingTaskGroup(of: Void.self) { group in
           group.addTask { _ = await journal.run() }

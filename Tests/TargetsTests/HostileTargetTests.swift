@@ -25,7 +25,7 @@ import Testing
     _ body: @escaping @Sendable (TargetJournal, FluxConnection) async throws -> Void
   ) async throws {
     try await FakeInstance.with(script: script) { uri in
-      try await FluxConnection.withConnection(to: uri, logger: logger) { connection in
+      try await FluxConnection.withConnection(to: uri, configuration: .patient, logger: logger) { connection in
         let journal = TargetJournal(connection, origin: mark.origin, maximumKept: maximumKept)
         try await withThrowingTaskGroup(of: Void.self) { group in
           group.addTask { _ = await journal.run() }
@@ -104,7 +104,7 @@ import Testing
       default: try await peer.refuse(request, .notImplemented)
       }
     } _: { journal, connection in
-      let target = try await FluxTarget.probe(connection, journal: journal, within: .seconds(60))
+      let target = try await FluxTarget.probe(connection, journal: journal, within: .seconds(600))
       #expect(try await target.logs(["guest.output"], of: JobID(rawValue: 1)) == nil)
       #expect(try await target.logs(["guest.output"], of: JobID(rawValue: 2)) == ["guest.output": "xx"])
     }

@@ -17,7 +17,8 @@ import Testing
     _ limits: MarkFinder.Limits = MarkFinder.Limits(), script: @escaping FakeInstance.Script
   ) async throws -> FluxTarget.Copy? {
     try await FakeInstance.with(script: script) { uri in
-      try await FluxConnection.withConnection(to: uri, logger: HostileTargetTests.logger) { connection in
+      try await FluxConnection.withConnection(to: uri, configuration: .patient, logger: HostileTargetTests.logger) {
+        connection in
         try await MarkFinder(connection, userID: 1, limits: limits).copy(of: mark)
       }
     }
@@ -45,7 +46,7 @@ import Testing
 
   @Test func aListingWithoutEndIsEnded() async throws {
     for jobs in [[["id": 1], ["id": 2]], []] as [JSON] {
-      let words = try await Self.failure(MarkFinder.Limits(jobs: 99)) { request, peer in
+      let words = try await Self.failure(MarkFinder.Limits(jobs: 99, idle: .seconds(600))) { request, peer in
         while !Task.isCancelled { try await peer.answer(request, ["jobs": jobs]) }
       }
       #expect(words.hasSuffix("lists more than 99 jobs"), "\(words)")
@@ -59,7 +60,8 @@ import Testing
 
   /// A jobspec may be long; who has sent it finds it.
   @Test func aLongJobspecIsRead() async throws {
-    let copy = try await Self.search { request, peer in
+    let limits = MarkFinder.Limits(idle: .seconds(600))
+    let copy = try await Self.search(limits) { request, peer in
       if request.topic == "job-list.list" {
         try await peer.answer(
           request, ["jobs": [["id": 5, "urgency": 0, "state": 8], ["id": 6, "urgency": 0, "state": 8]]])

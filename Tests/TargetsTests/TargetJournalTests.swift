@@ -18,7 +18,8 @@ import Testing
   @Test func straysAreNamed() async throws {
     let configuration = EmbeddedInstance.Configuration(name: "test", nodes: 1, coresPerNode: 1)
     try await EmbeddedInstance.withInstance(configuration, logger: Self.logger) { instance in
-      try await FluxConnection.withConnection(to: instance.uri, logger: Self.logger) { connection in
+      try await FluxConnection.withConnection(to: instance.uri, configuration: .patient, logger: Self.logger) {
+        connection in
         let id = try await Self.submit(connection)
         let journal = TargetJournal(connection, origin: Self.mark.origin)
         try await withThrowingTaskGroup(of: Void.self) { group in
