@@ -22,8 +22,12 @@ public enum RemoteEvent: Hashable, Sendable {
   /// The most of a memo that is taken, in bytes.
   public static let maximumMemoLength = 64 << 10
 
-  /// What a remote job says of itself, if it is not too long.
-  public init(memo: JSONObject) {
+  /// What a remote job says of itself, if it is not too long. What its instance tells of the job's delegation from there on is no word of the
+  /// job's, and would be taken for ours: that is left out, and nil is what has nothing else.
+  public init?(memo: JSONObject) {
+    var memo = memo
+    memo["delegate"] = nil
+    guard !memo.isEmpty else { return nil }
     self = JSON.object(memo).text.utf8.count > Self.maximumMemoLength ? .longMemo : .memo(memo)
   }
 }

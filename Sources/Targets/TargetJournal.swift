@@ -317,7 +317,7 @@ public actor TargetJournal {
     switch entry.name {
     case "submit", "urgency": return context?["urgency"]?.intValue.map { .urgency(Int($0)) }
     case "start": return resources.map { .started(at: entry.timestamp, $0) }
-    case "memo": return context.map { RemoteEvent(memo: $0) }
+    case "memo": return context.flatMap { RemoteEvent(memo: $0) }
     case "exception" where context?["severity"]?.intValue == 0:
       let words = ["type", "note"].map { context?[$0]?.stringValue?.cut(to: String.maximumWordsLength) }
       return .exception(type: words[0] ?? "exec", note: words[1] ?? "")

@@ -46,6 +46,13 @@ import Testing
     #expect(job.handle(.remote([.memo(["n": 65]), .memo(["n": 1])])) == [])
   }
 
+  /// In a chain of instances each shows its own delegation.
+  @Test func theTargetDoesNotTellOfOurDelegation() {
+    #expect(RemoteEvent(memo: ["delegate": ["target": "elsewhere"]]) == nil)
+    #expect(
+      RemoteEvent(memo: ["delegate": ["target": "elsewhere"], "uri": "local:///x"]) == .memo(["uri": "local:///x"]))
+  }
+
   @Test func aMemoHasSoManyBytes() throws {
     let text = String(repeating: "x", count: 64 << 10)
     #expect(RemoteEvent(memo: ["text": .string(text)]) == .longMemo)
