@@ -180,7 +180,9 @@ import Testing
   /// has its end.
   @Test(arguments: Host.available) func thePluginIsGone(_ host: Host) async throws {
     try await withPair(host) { a, b in
-      let script = "word=$(cat); echo $word; exit 5"
+      let latch = Latch()
+      defer { latch.remove() }
+      let script = "\(latch.wait); echo over; exit 5"
       let ending = try await submit(a, "start", "-n1", "-S", "system.delegate=bee", "sh", "-c", script)
       let going = try await submit(a, "start", "-n1", "-S", "system.delegate=bee", "sleep", "1000")
       let cancelled = try await submit(a, "start", "-n1", "-S", "system.delegate=bee", "sleep", "1000")
@@ -194,8 +196,9 @@ import Testing
       #expect(asked.code == 0, "\(asked)")
       // One ends there meanwhile.
       let remote = try await b("jobs", "-n", "-o", "{id.f58} {name}").lines.first { $0.hasSuffix(" sh") } ?? ""
-      let typed = try await b("job", "attach", String(remote.prefix { $0 != " " }), input: "over\n")
-      #expect(typed.code == 5, "\(typed)")
+      try latch.open()
+      let ended = try await b("job", "attach", String(remote.prefix { $0 != " " }))
+      #expect(ended.code == 5, "\(ended)")
       // The documented limit: what home shows of them stands still.
       let shown = try await a("jobs", "-n", "-o", "{id.f58} {state}")
       #expect(
