@@ -108,9 +108,20 @@ public struct FluxTarget: ClusterTarget {
       try await connection.rpc(topic, request)
       return nil
     } catch let error as RPCError where Self.refusals.contains(error.errnum) {
-      return TargetRefusal(
-        words: "\(connection.peer): \(topic) of job \(id): \(error)",
-        isForgotten: error.errnum == Errnum.noEntry.rawValue)
+      // Of a job that has ended it says the same as of one that it does not know.
+      var isForgotten = error.errnum == Errnum.noEntry.rawValue
+      if isForgotten { isForgotten = try await !knows(id) }
+      return TargetRefusal(words: "\(connection.peer): \(topic) of job \(id): \(error)", isForgotten: isForgotten)
+    } catch { throw Self.failure(error, connection.peer) }
+  }
+
+  /// Whether it has a job on record, ended or not.
+  private func knows(_ id: JobID) async throws(TargetFailure) -> Bool {
+    do {
+      try await connection.rpc("job-info.lookup", ["id": id.json, "keys": ["eventlog"], "flags": 0])
+      return true
+    } catch let error as RPCError where error.errnum == Errnum.noEntry.rawValue {
+      return false
     } catch { throw Self.failure(error, connection.peer) }
   }
 

@@ -72,4 +72,19 @@ struct DeadCopyTests {
       #expect(try await target.copy(of: Self.mark)?.id == id)
     }
   }
+
+  /// A job that has ended is refused, and so is one that is not known: these two are not the same.
+  @Test func whatHasEndedIsNotForgotten() async throws {
+    try await withTarget { connection, target in
+      let id = try await Self.submit(target)
+      try await Self.cancel(id, target, connection)
+      let ended = try #require(try await target.control(id, .urgency(16)))
+      #expect(!ended.isForgotten && ended.words.hasSuffix("job is inactive"), "\(ended)")
+      let unknown = try #require(try await target.control(JobID(rawValue: 12345), .urgency(16)))
+      #expect(unknown.isForgotten && unknown.words.hasSuffix("unknown job"), "\(unknown)")
+      try await connection.rpc("job-manager.purge", ["age_limit": 0, "num_limit": 0, "batch": 10, "force": true])
+      let purged = try #require(try await target.control(id, .urgency(16)))
+      #expect(purged.isForgotten, "\(purged)")
+    }
+  }
 }
