@@ -33,8 +33,6 @@ struct Worker: Sendable {
     if let event = await outcome(of: action, for: id) { sink.yield(.job(id, event)) }
   }
 
-  /// The most of an exception's words that is written, in bytes.
-  private static let maximumNoteLength = 1000
   /// How long a job must last to be annotated.
   private static let annotationDelay = Duration.milliseconds(200)
 
@@ -107,7 +105,7 @@ struct Worker: Sendable {
         "job-manager.raise",
         [
           "id": id.json, "type": .string(type), "severity": .int(Int64(severity)),
-          "note": .string(note.cut(to: Self.maximumNoteLength)),
+          "note": .string(note.cut(to: DelegatedJob.maximumNoteLength)),
         ])
     case .pause(let seconds):
       do { try await Task.sleep(for: .seconds(seconds)) } catch { return nil }

@@ -301,8 +301,8 @@ public struct DelegatedJob: Hashable, Sendable {
   var foundCopy: JobID?
   /// Which attempt this is, from 1.
   var attempt = 1
-  /// The most of what became of attempts that is written to an eventlog, in bytes.
-  static let maximumNoteLength = 1000
+  /// The most of a note that is written to an eventlog, in bytes: of what became of an attempt, or of an exception.
+  public static let maximumNoteLength = 1000
   /// What became of the attempts before, each in words.
   var failures: [String] = []
   /// The targets that were selected so far.

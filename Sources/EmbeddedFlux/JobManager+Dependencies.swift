@@ -74,8 +74,10 @@ extension JobManager {
     guard let waiting = dependants[job.id] else { return }
     let waits = { (description: String) in AfterDependency.parse(description)?.1 == job.id }
     for waiter in waiting.values.sorted(by: { $0.id < $1.id }) {
-      for description in waiter.dependencies where waiter.state == .depend && waits(description) {
-        guard let (kind, _) = AfterDependency.parse(description) else { continue }
+      for description in waiter.dependencies {
+        guard waiter.state == .depend, let (kind, id) = AfterDependency.parse(description), id == job.id else {
+          continue
+        }
         settle(waiter, kind, description, job)
       }
       let isSettled = waiter.state != .new && !waiter.dependencies.contains(where: waits)

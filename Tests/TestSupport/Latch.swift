@@ -16,16 +16,9 @@ package struct Latch: Sendable {
   package func remove() { try? FileManager.default.removeItem(atPath: path) }
 }
 
-/// Runs `body` with a latch, which is open at the end at the latest.
+/// Runs `body` with a latch. Who still waits for it then ends with its instance.
 package func withLatch<Result: Sendable>(_ body: (Latch) async throws -> Result) async throws -> Result {
   let latch = Latch()
   defer { latch.remove() }
-  let result: Result
-  do { result = try await body(latch) } catch {
-    // Whoever waits for it still must not wait for ever.
-    try? latch.open()
-    try? await Task.sleep(for: .milliseconds(200))
-    throw error
-  }
-  return result
+  return try await body(latch)
 }
